@@ -1,0 +1,28 @@
+/*
+ * canon.h - one encoding per value, so that terms can be keys: equal (=:=) terms have equal canonical bytes and the other way round.
+ *
+ * Canonical form (protocols.md section 5): atoms 119/118, integers 97/98/minimal 110/111, byte lists as 108, lists and tuples in their
+ * shortest header, maps sorted by their keys' canonical bytes, pids/ports/refs 88/120/90, floats 70 with -0.0 as 0.0 (=:= up to OTP 26), whole-byte bit strings 109.
+ * Input must have been validated.
+ */
+#ifndef NP_TERM_CANON_H
+#define NP_TERM_CANON_H
+
+#include "base/buf.h"
+
+#include <native_pool/term.h>
+
+/* Appends the canonical form of the next term of the cursor (which moves behind it). NP_ENOMEM, NP_EBADTERM (duplicate map keys). */
+int np_term_canon(np_in *in, np_buf *out);
+
+/* True if the two next terms are equal (=:=). */
+bool np_term_equal(const np_in *a, const np_in *b);
+
+/* Erlang's term order (number < atom < reference < fun < port < pid < tuple < map < nil < list < bit string), exact (1 before 1.0
+ * where they compare ==). <0, 0, >0. */
+int np_term_cmp(const np_in *a, const np_in *b);
+
+/* Hash of the canonical form. */
+uint64_t np_term_hash(const np_in *in);
+
+#endif
