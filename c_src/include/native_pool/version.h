@@ -1,4 +1,4 @@
-/* Version of native_pool: of the library that is linked and of the program. The number stands in CMakeLists.txt only. */
+/* Version of native_pool: of the library that is linked and of the program. The number stands in CMakeLists.txt. */
 #ifndef NATIVE_POOL_VERSION_H
 #define NATIVE_POOL_VERSION_H
 
