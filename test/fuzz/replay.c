@@ -16,8 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* A target may have one; called before the first input. */
 __attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-static int run_file(const char *path, size_t size)
-{
+static int run_file(const char *path, size_t size) {
     FILE *file = fopen(path, "rb");
     uint8_t *data = malloc(size > 0 ? size : 1);
     int rc = -1;
@@ -38,8 +37,7 @@ out:
 
 static int run_path(const char *path, unsigned *count);
 
-static int run_directory(const char *path, unsigned *count)
-{
+static int run_directory(const char *path, unsigned *count) {
     struct dirent **entries;
     int n = scandir(path, &entries, NULL, alphasort);
     int rc = n < 0 ? -1 : 0;
@@ -59,8 +57,7 @@ static int run_directory(const char *path, unsigned *count)
     return rc;
 }
 
-static int run_path(const char *path, unsigned *count)
-{
+static int run_path(const char *path, unsigned *count) {
     struct stat st;
 
     if (stat(path, &st) != 0) {
@@ -73,8 +70,7 @@ static int run_path(const char *path, unsigned *count)
     return run_file(path, (size_t)st.st_size);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     unsigned count = 0;
     int rc = 0;
 
