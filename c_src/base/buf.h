@@ -22,7 +22,9 @@ typedef struct np_buf {
 void np_buf_init(np_buf *buf);
 void np_buf_fini(np_buf *buf); /* frees; the buffer is empty and usable afterwards */
 
-static inline const uint8_t *np_buf_head(const np_buf *buf) { return buf->data + buf->off; }
+static inline const uint8_t *np_buf_head(const np_buf *buf) {
+    return buf->off == 0 ? buf->data : buf->data + buf->off; /* NULL + 0 is undefined */
+}
 static inline size_t np_buf_len(const np_buf *buf) { return buf->len - buf->off; }
 
 /* Makes room for n more bytes behind the content; *to (may be NULL) points at it. NP_ENOMEM. */

@@ -18,6 +18,7 @@ typedef void (*np_timer_fn)(np_timer *timer, void *arg);
 struct np_timer {
     uint64_t due_ms;
     uint32_t place; /* index in the heap plus 1; 0 when stopped. An all-zero timer is a stopped one. */
+    uint32_t late;  /* 0, or the number of the run that must not fire it: it was started there, already due */
     np_timer_fn fire;
     void *arg;
 };
@@ -26,12 +27,15 @@ typedef struct np_timers {
     np_timer **heap;
     uint32_t len;
     uint32_t cap;
+    uint32_t run;        /* number of np_timers_run's current or last call */
+    bool running;        /* inside it */
+    uint64_t run_now_ms; /* its now_ms */
 } np_timers;
 
 void np_timers_init(np_timers *timers);
 void np_timers_fini(np_timers *timers);
 
-/* NP_ENOMEM leaves the timer as it was. */
+/* NP_ENOMEM leaves the timer as it was. A due time before that of the run it is started in counts as the run's. */
 int np_timers_start(np_timers *timers, np_timer *timer, uint64_t due_ms, np_timer_fn fire, void *arg);
 void np_timers_stop(np_timers *timers, np_timer *timer); /* of a stopped one: nothing */
 static inline bool np_timer_running(const np_timer *timer) { return timer->place != 0; }
