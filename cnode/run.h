@@ -1,0 +1,17 @@
+/* run.h - from a checked config to a running node: the only place where the program meets the node layer. Main thread. */
+#ifndef NP_CNODE_RUN_H
+#define NP_CNODE_RUN_H
+
+#include "cnode/config.h"
+
+/*
+ * Runs the node until a signal ends it. ready is called once, with the node's name, when it serves. Returns the exit status
+ * of the program: 0 after a drain, 1 if the node could not start or failed (the log says why), 2 if a cookie of a peer
+ * cannot be read.
+ */
+int np_run(const np_config *config, const char *cookie, void (*ready)(const char *name));
+
+/* Is this the name of a worker type that is linked into the program? */
+bool np_run_linked_in(const char *name);
+
+#endif
