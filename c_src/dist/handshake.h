@@ -51,6 +51,12 @@ void np_handshake_destroy(np_handshake **handshake);
 /* Takes bytes from the peer and returns how many it took; the rest (only once DONE) is the session's. Calls env. */
 size_t np_handshake_feed(np_handshake *handshake, const uint8_t *data, size_t len);
 
+/*
+ * The connection ended (NP_ECLOSED: the peer closed it), nothing came in time (NP_ETIMEOUT) or another error happened: FAILED, with a reason that
+ * tells what was awaited. A peer that closes in place of its acknowledgement did not like our cookie: NP_EAUTH. Does nothing unless BUSY.
+ */
+void np_handshake_abort(np_handshake *handshake, int error);
+
 /* Bytes to send; the owner consumes them. The initiator has some from the start. */
 np_buf *np_handshake_output(np_handshake *handshake);
 
