@@ -15,7 +15,7 @@
 #include <native_pool/worker.h>
 
 typedef struct np_runtime np_runtime;
-typedef struct np_worker np_worker;
+typedef struct np_ctx np_worker; /* a worker and the handle its callbacks get are one thing */
 
 /* Where a message goes. Exactly one of pid, alias, name is set. */
 typedef struct np_dest {
@@ -27,8 +27,9 @@ typedef struct np_dest {
 
 typedef struct np_runtime_host {
     void *arg;
-    /* A message (payload: one whole term). reply: it answers a call, so if the queue towards the caller is full the host sends {Tag, {error, overloaded}} in its place. */
+    /* A message (payload: one whole term). */
     int (*send)(void *arg, const np_pid *self, const np_dest *dest, np_in payload);
+    /* {Tag, Reply} for a caller. If the queue towards it is full the host sends {Tag, {error, overloaded}} in its place. */
     int (*reply)(void *arg, const np_pid *self, const np_from *from, np_in payload);
     /* A gen call or erpc; the outcome comes back by np_runtime_reply(worker, tag, ..). */
     int (*call)(void *arg, const np_pid *self, const np_dest *dest, np_in request, uint32_t timeout_ms, uint64_t tag);
@@ -40,7 +41,7 @@ typedef struct np_runtime_host {
     int (*unlink)(void *arg, const np_pid *self, const np_pid *pid);
     int (*exit)(void *arg, const np_pid *self, const np_pid *pid, np_in reason);
     int (*trap_exit)(void *arg, const np_pid *self, bool trap);
-    /* The worker has ended by itself; `worker` is gone when this returns. `restarting` tells nothing yet: the supervisor decides. */
+    /* The worker has ended by itself; Its handle is invalid from here on. */
     void (*ended)(void *arg, const np_pid *self, void *owner, np_in reason);
     uint64_t (*now_ms)(void *arg);
     np_timers *timers;
