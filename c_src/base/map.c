@@ -10,7 +10,7 @@
 #include <xxhash.h>
 
 enum { SLOTS_MIN = 8 };
-#define ITEMS_MAX (UINT32_C(1) << 31)
+#define ITEMS_MAX (UINT32_C(1) << 30)
 
 typedef struct np_map_slot {
     void *item; /* NULL: empty */
@@ -136,7 +136,6 @@ void *np_map_next(const np_map *map, uint32_t *at) {
     size_t slots = slots_of(map);
     for (size_t i = *at; i < slots; i++) {
         if (map->slots[i].item != NULL) {
-            /* A table of 2^32 slots would wrap here; it is as full as ITEMS_MAX allows long before its last slot matters. */
             *at = (uint32_t)(i + 1);
             return map->slots[i].item;
         }

@@ -26,7 +26,7 @@ static inline uint32_t np_map_count(const np_map *map) { return map->count; }
 /* The item with this key, or NULL. */
 void *np_map_get(const np_map *map, uint64_t hash, const void *key);
 
-/* Adds an item whose key is not in the table (the caller has looked). NP_ENOMEM, NP_ELIMIT (2^31 items). */
+/* Adds an item whose key is not in the table (the caller has looked). NP_ENOMEM, NP_ELIMIT (2^30 items). */
 int np_map_add(np_map *map, uint64_t hash, void *item);
 
 /* Takes the item out and returns it; NULL if there was none. Shrinks the table when it has become far too large. */
