@@ -83,6 +83,7 @@ void np_runtime_destroy(np_runtime **runtime) {
 
 uint32_t np_runtime_count(const np_runtime *runtime) { return runtime->count; }
 const np_runtime_stats *np_runtime_get_stats(const np_runtime *runtime) { return &runtime->stats; }
+const np_pid *np_worker_pid(const np_worker *worker) { return &worker->pid; }
 np_in np_worker_ref(const np_worker *worker) { return cursor(worker->ref, worker->ref_len); }
 void *np_worker_owner(const np_worker *worker) { return worker->owner; }
 
@@ -108,11 +109,8 @@ static void worker_end(np_worker *worker, np_in reason) {
         runtime->config.ops->terminate(worker, worker->state, &copy);
         worker->running = false;
     }
-    bool killed = worker->killed;
-    np_pid pid = worker->pid;
-    void *owner = worker->owner;
+    if (!worker->killed) runtime->host.ended(runtime->host.arg, worker, reason);
     worker_free(worker);
-    if (!killed) runtime->host.ended(runtime->host.arg, &pid, owner, reason);
 }
 
 int np_runtime_start(np_runtime *runtime, const np_pid *pid, np_in ref, np_in args, void *owner, np_worker **out) {
@@ -236,7 +234,7 @@ static void send_reply(np_worker *worker, const np_from *from, np_in payload) {
     runtime->host.reply(runtime->host.arg, &worker->pid, from, payload);
 }
 
-static void call(np_worker *worker, const np_gen *gen) {
+static bool call(np_worker *worker, const np_gen *gen) {
     np_runtime *runtime = worker->runtime;
     const np_worker_ops *ops = runtime->config.ops;
     runtime->stats.calls++;
@@ -253,10 +251,7 @@ static void call(np_worker *worker, const np_gen *gen) {
         result = ops->handle_call(worker, worker->state, &caller, &request, &out);
         leave(worker);
     }
-    if (worker->killed) {
-        np_worker_settle(worker, result, "handle_call");
-        return;
-    }
+    if (worker->killed) return np_worker_settle(worker, result, "handle_call");
     if (result == NP_UNHANDLED) { /* the seed's default: {unhandled, Msg} */
         unhandled(worker, "call", &gen->body);
         np_out_reset(&out);
@@ -278,14 +273,14 @@ static void call(np_worker *worker, const np_gen *gen) {
         }
         if (error < 0) {
             crash(worker, error, "handle_call");
-            return;
+            return false;
         }
         send_reply(worker, &gen->from, payload);
     }
-    np_worker_settle(worker, result, "handle_call");
+    return np_worker_settle(worker, result, "handle_call");
 }
 
-static void message(np_worker *worker, const np_gen *gen, bool cast) {
+static bool message(np_worker *worker, const np_gen *gen, bool cast) {
     np_runtime *runtime = worker->runtime;
     const np_worker_ops *ops = runtime->config.ops;
     int (*handle)(np_ctx *, void *, np_in *) = cast ? ops->handle_cast : ops->handle_info;
@@ -299,15 +294,12 @@ static void message(np_worker *worker, const np_gen *gen, bool cast) {
         leave(worker);
     }
     if (result == NP_UNHANDLED) unhandled(worker, cast ? "cast" : "info", &gen->body);
-    np_worker_settle(worker, result, name);
+    return np_worker_settle(worker, result, name);
 }
 
-static void dispatch(np_worker *worker, const np_gen *gen) {
-    if (gen->kind == NP_GEN_CALL) {
-        call(worker, gen);
-    } else {
-        message(worker, gen, gen->kind == NP_GEN_CAST);
-    }
+/* False when the worker is gone. */
+static bool dispatch(np_worker *worker, const np_gen *gen) {
+    return gen->kind == NP_GEN_CALL ? call(worker, gen) : message(worker, gen, gen->kind == NP_GEN_CAST);
 }
 
 /* ---- system messages ---- */
@@ -327,13 +319,11 @@ static void fetch_state(void *self, np_out *out) {
 }
 
 static void resume(np_worker *worker) {
-    np_runtime *runtime = worker->runtime;
-    uint32_t alive = runtime->count;
-    while (runtime->count == alive && np_sys_take(&worker->sys, &runtime->take_buf)) {
+    np_buf *buf = &worker->runtime->take_buf;
+    while (np_sys_take(&worker->sys, buf)) {
         np_gen gen;
-        np_in in = cursor(np_buf_head(&runtime->take_buf), np_buf_len(&runtime->take_buf));
-        np_gen_parse(in, &gen);
-        dispatch(worker, &gen); /* may end the worker: then count has changed */
+        np_gen_parse(cursor(np_buf_head(buf), np_buf_len(buf)), &gen);
+        if (!dispatch(worker, &gen)) return;
     }
 }
 

@@ -41,8 +41,8 @@ typedef struct np_runtime_host {
     int (*unlink)(void *arg, const np_pid *self, const np_pid *pid);
     int (*exit)(void *arg, const np_pid *self, const np_pid *pid, np_in reason);
     int (*trap_exit)(void *arg, const np_pid *self, bool trap);
-    /* The worker has ended by itself; Its handle is invalid from here on. */
-    void (*ended)(void *arg, const np_pid *self, void *owner, np_in reason);
+    /* The worker has ended by itself, terminate has run. It is freed when this returns. */
+    void (*ended)(void *arg, np_worker *worker, np_in reason);
     uint64_t (*now_ms)(void *arg);
     np_timers *timers;
 } np_runtime_host;
@@ -63,7 +63,7 @@ np_runtime *np_runtime_new(const np_runtime_host *host, const np_runtime_config 
 void np_runtime_destroy(np_runtime **runtime);
 
 /*
- * Starts a worker with this pid: runs init. ref: the term {ref, Module, Id} (copied); args: one term. owner comes back in `ended`. On error (NP_ENOMEM, or what init
+ * Starts a worker with this pid: runs init. ref: the term {ref, Module, Id} (copied); args: one term. owner is the host's, see np_worker_owner. On error (NP_ENOMEM, or what init
  * returned) there is no worker.
  */
 int np_runtime_start(np_runtime *runtime, const np_pid *pid, np_in ref, np_in args, void *owner, np_worker **worker);
@@ -77,7 +77,8 @@ void np_runtime_reply(np_worker *worker, uint64_t tag, int status, np_in value);
 /* Stops it: orderly runs terminate(reason) and calls `ended`; else it is freed at once without (an exit signal killed it: the host knows). If it is in a callback just now, right after that. */
 void np_runtime_stop(np_worker *worker, np_in reason, bool orderly);
 
-/* The worker's ref term; its owner. */
+/* The worker's pid, its ref term, its owner. */
+const np_pid *np_worker_pid(const np_worker *worker);
 np_in np_worker_ref(const np_worker *worker);
 void *np_worker_owner(const np_worker *worker);
 
