@@ -10,7 +10,7 @@
 
 typedef struct np_loop np_loop;
 
-/* NP_ENOMEM, NP_EIO. */
+/* NP_ENOMEM, NP_EIO. Also makes the process ignore SIGPIPE: a write to a closed connection is an error, not the end. */
 int np_loop_new(np_loop **loop);
 
 /* Closes every handle, runs the loop until they are closed, frees. No stream may be in use any more. */
@@ -31,6 +31,20 @@ np_timers *np_loop_timers(np_loop *loop);
  * produced. Returns true if there is more to do at once: then the loop polls without sleeping and calls again.
  */
 void np_loop_on_turn(np_loop *loop, bool (*turn)(void *arg), void *arg);
+
+/*
+ * Something to do a little later: fn runs once, from the loop, before the turn hook of this turn (if called from a callback) or of the next one, and the loop does
+ * not sleep until then. For what must not happen inside the caller's callers: freeing, closing, telling of a failure. Never fails; the task is embedded in
+ * its owner and all zero at first. Deferring a waiting task again changes nothing.
+ */
+typedef struct np_task {
+    struct np_task *next; /* NULL when not waiting */
+    struct np_task *prev;
+    void (*fn)(void *arg);
+    void *arg;
+} np_task;
+void np_loop_defer(np_loop *loop, np_task *task, void (*fn)(void *arg), void *arg);
+void np_task_cancel(np_task *task); /* of one that does not wait: nothing */
 
 /* Calls fn for each delivery of the signal. NP_EIO. */
 int np_loop_on_signal(np_loop *loop, int signum, void (*fn)(void *arg, int signum), void *arg);

@@ -9,6 +9,12 @@
 
 #include "uv/loop.h"
 
+enum {
+    NP_STREAM_SPANS_MAX = 64,           /* of one np_stream_write */
+    NP_STREAM_READ_BYTES = 256 * 1024,  /* at most this much per data callback */
+    NP_STREAM_TURN_BYTES = 1024 * 1024, /* from one stream in one turn, so that a bulk transfer neither starves others nor piles up answers */
+};
+
 typedef struct np_stream np_stream;
 typedef struct np_listener np_listener;
 
@@ -16,8 +22,14 @@ typedef struct np_stream_events {
     void (*connected)(void *arg);                              /* dialled streams: ready */
     void (*data)(void *arg, const uint8_t *data, size_t len);  /* valid during the call; the callback may close the stream */
     void (*written)(void *arg, size_t bytes);                  /* more of what np_stream_write could not write at once has been written */
-    void (*closed)(void *arg, int error, const char *why);     /* by the peer (NP_ECLOSED) or a failure; also of a connect (NP_ENOENT: no such host). The stream is gone; not called after np_stream_close */
+    /*
+     * By the peer (NP_ECLOSED) or a failure; also of a connect (NP_ENOENT: no such host, NP_ENOCONN: refused). The stream is gone; not called after
+     * np_stream_close.
+     */
+    void (*closed)(void *arg, int error, const char *why);
 } np_stream_events;
+
+/* In all functions that take events: copied. Functions left out (NULL) are not called. */
 
 /* Dials host:port (a name or an address, IPv4 or IPv6), trying every address the name has. NP_ENOMEM, NP_EIO: no callback will come. */
 int np_stream_connect(np_stream **stream, np_loop *loop, const char *host, uint16_t port, const np_stream_events *events,
