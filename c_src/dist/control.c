@@ -56,27 +56,33 @@ static np_str convert_latin1(const uint8_t *text, size_t len, np_buf *names) {
 static int read_atom(np_in *in, np_buf *names, np_str *atom) {
     const uint8_t *p = in->base + in->pos;
     size_t left = in->end - in->pos, header, len;
-    if (left < 2) return NP_ETYPE;
+    if (left < 2)
+        return NP_ETYPE;
     switch (p[0]) {
     case TAG_SMALL_ATOM_UTF8:
     case TAG_SMALL_ATOM: header = 2, len = p[1]; break;
     case TAG_ATOM_UTF8:
     case TAG_ATOM:
-        if (left < 3) return NP_ETYPE;
+        if (left < 3)
+            return NP_ETYPE;
         header = 3, len = np_get_u16(p + 1);
         break;
     default: return NP_ETYPE;
     }
-    if (left - header < len) return NP_ETYPE;
+    if (left - header < len)
+        return NP_ETYPE;
     const uint8_t *text = p + header;
     *atom = (np_str){(const char *)text, len};
     if (p[0] == TAG_SMALL_ATOM || p[0] == TAG_ATOM) {
         size_t ascii = 0;
-        while (ascii < len && text[ascii] < 0x80) ascii++;
+        while (ascii < len && text[ascii] < 0x80)
+            ascii++;
         if (ascii < len) {
-            if (len > NP_ATOM_CHARS_MAX) return NP_ETYPE;
+            if (len > NP_ATOM_CHARS_MAX)
+                return NP_ETYPE;
             int rc = np_buf_len(names) == 0 ? np_buf_reserve(names, ATOMS_MAX * LATIN1_ATOM_BYTES_MAX, NULL) : 0;
-            if (rc < 0) return rc;
+            if (rc < 0)
+                return rc;
             *atom = convert_latin1(text, len, names);
         }
     }
@@ -88,15 +94,18 @@ static int skip(np_in *in) { return np_in_term(in, NULL); }
 
 static int read_pid_or_name(np_in *in, np_buf *names, np_pid *pid, np_str *name) {
     int rc = np_in_pid(in, pid);
-    if (rc != NP_ETYPE) return rc;
+    if (rc != NP_ETYPE)
+        return rc;
     return read_atom(in, names, name);
 }
 
 static int read_flags(np_in *in, uint32_t *flags) {
     uint64_t value;
     int rc = np_in_uint64(in, &value);
-    if (rc < 0) return rc;
-    if (value > UINT32_MAX) return NP_ERANGE;
+    if (rc < 0)
+        return rc;
+    if (value > UINT32_MAX)
+        return NP_ERANGE;
     *flags = (uint32_t)value;
     return 0;
 }
@@ -158,48 +167,60 @@ static int decode_reason(np_control *c, np_in *in, const shape *shape) {
 
 static int decode_watch(np_control *c, np_in *in, np_buf *names) {
     int rc = np_in_pid(in, &c->from);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = read_pid_or_name(in, names, &c->to, &c->name);
     return rc < 0 ? rc : np_in_ref(in, &c->ref);
 }
 
 static int decode_down(np_control *c, np_in *in, np_buf *names) {
     int rc = read_pid_or_name(in, names, &c->from, &c->name);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = np_in_pid(in, &c->to);
     return rc < 0 ? rc : np_in_ref(in, &c->ref);
 }
 
 static int decode_unlink_id(np_control *c, np_in *in) {
     int rc = np_in_uint64(in, &c->id);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     return c->id == 0 ? NP_ERANGE : decode_pair(c, in);
 }
 
 static int decode_spawn_request(np_control *c, np_in *in, np_buf *names) {
     int rc = np_in_ref(in, &c->ref);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = np_in_pid(in, &c->from);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = np_in_pid(in, &c->leader);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = np_in_tuple_of(in, 3);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = read_atom(in, names, &c->spawn.module);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = read_atom(in, names, &c->spawn.function);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = read_flags(in, &c->spawn.arity);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = np_in_type(in) == NP_TYPE_LIST ? np_in_term(in, &c->spawn.options) : NP_ETYPE;
     return rc;
 }
 
 static int decode_spawn_reply(np_control *c, np_in *in, np_buf *names) {
     int rc = np_in_ref(in, &c->ref);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = np_in_pid(in, &c->to);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     rc = read_flags(in, &c->flags);
     return rc < 0 ? rc : read_pid_or_name(in, names, &c->from, &c->name);
 }
@@ -208,11 +229,15 @@ static int decode_spawn_reply(np_control *c, np_in *in, np_buf *names) {
 static int decode_altact(np_control *c, np_in *in, np_buf *names, uint32_t arity) {
     uint32_t flags;
     int rc = read_flags(in, &flags);
-    if (rc < 0) return rc;
-    if (arity != (flags & ALTACT_TOKEN ? 5u : 4u)) return NP_EPROTO;
-    if ((flags & ALTACT_ALIAS) && (flags & ALTACT_NAME)) return NP_EPROTO;
+    if (rc < 0)
+        return rc;
+    if (arity != (flags & ALTACT_TOKEN ? 5u : 4u))
+        return NP_EPROTO;
+    if ((flags & ALTACT_ALIAS) && (flags & ALTACT_NAME))
+        return NP_EPROTO;
     rc = np_in_pid(in, &c->from);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     c->priority = (flags & ALTACT_PRIO) != 0;
     if (flags & ALTACT_ALIAS) {
         c->kind = NP_CTL_ALIAS_SEND;
@@ -224,8 +249,10 @@ static int decode_altact(np_control *c, np_in *in, np_buf *names, uint32_t arity
         c->kind = NP_CTL_SEND;
         rc = np_in_pid(in, &c->to);
     }
-    if (rc < 0) return rc;
-    if (flags & ALTACT_EXIT) c->kind = NP_CTL_EXIT2;
+    if (rc < 0)
+        return rc;
+    if (flags & ALTACT_EXIT)
+        c->kind = NP_CTL_EXIT2;
     return flags & ALTACT_TOKEN ? skip(in) : 0;
 }
 
@@ -233,33 +260,29 @@ static int decode_altact(np_control *c, np_in *in, np_buf *names, uint32_t arity
 static int decode_elements(np_control *c, np_in *in, np_buf *names, uint32_t op, uint32_t arity) {
     const shape *shape = &shapes[op];
     int rc;
-    if (op == NP_OP_ALTACT_SIG) return decode_altact(c, in, names, arity);
+    if (op == NP_OP_ALTACT_SIG)
+        return decode_altact(c, in, names, arity);
     switch (c->kind) {
     case NP_CTL_SEND:
         rc = op == NP_OP_SEND || op == NP_OP_SEND_TT ? skip(in) : np_in_pid(in, &c->from);
         return rc < 0 ? rc : np_in_pid(in, &c->to);
     case NP_CTL_REG_SEND:
         rc = np_in_pid(in, &c->from);
-        if (rc < 0) return rc;
+        if (rc < 0)
+            return rc;
         rc = skip(in); /* once the cookie */
         return rc < 0 ? rc : read_atom(in, names, &c->name);
-    case NP_CTL_ALIAS_SEND:
-        rc = np_in_pid(in, &c->from);
-        return rc < 0 ? rc : np_in_ref(in, &c->ref);
+    case NP_CTL_ALIAS_SEND: rc = np_in_pid(in, &c->from); return rc < 0 ? rc : np_in_ref(in, &c->ref);
     case NP_CTL_LINK:
     case NP_CTL_UNLINK:
     case NP_CTL_GROUP_LEADER: return decode_pair(c, in);
     case NP_CTL_UNLINK_ID:
     case NP_CTL_UNLINK_ID_ACK: return decode_unlink_id(c, in);
     case NP_CTL_EXIT:
-    case NP_CTL_EXIT2:
-        rc = decode_pair(c, in);
-        return rc < 0 ? rc : decode_reason(c, in, shape);
+    case NP_CTL_EXIT2: rc = decode_pair(c, in); return rc < 0 ? rc : decode_reason(c, in, shape);
     case NP_CTL_MONITOR:
     case NP_CTL_DEMONITOR: return decode_watch(c, in, names);
-    case NP_CTL_DOWN:
-        rc = decode_down(c, in, names);
-        return rc < 0 ? rc : decode_reason(c, in, shape);
+    case NP_CTL_DOWN: rc = decode_down(c, in, names); return rc < 0 ? rc : decode_reason(c, in, shape);
     case NP_CTL_SPAWN_REQUEST: return decode_spawn_request(c, in, names);
     case NP_CTL_SPAWN_REPLY: return decode_spawn_reply(c, in, names);
     }
@@ -267,7 +290,8 @@ static int decode_elements(np_control *c, np_in *in, np_buf *names, uint32_t op,
 }
 
 static int refuse(const char **why, const char *text) {
-    if (why != NULL) *why = text;
+    if (why != NULL)
+        *why = text;
     return NP_EPROTO;
 }
 
@@ -293,29 +317,37 @@ static int read_head(np_in *in, uint32_t *arity, uint64_t *op) {
         return 0;
     }
     int rc = np_in_tuple(in, arity);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     return *arity == 0 ? NP_ETYPE : np_in_uint64(in, op);
 }
 
 int np_control_decode(np_control *control, np_in tuple, np_in payload, np_buf *names, const char **why) {
     uint32_t arity;
     uint64_t op;
-    if (np_buf_len(names) > 0) np_buf_clear(names, SIZE_MAX);
-    if (read_head(&tuple, &arity, &op) < 0) return refuse(why, "control message is no tuple that begins with an opcode");
+    if (np_buf_len(names) > 0)
+        np_buf_clear(names, SIZE_MAX);
+    if (read_head(&tuple, &arity, &op) < 0)
+        return refuse(why, "control message is no tuple that begins with an opcode");
     if (op >= NP_ARRAY_LEN(shapes) || (shapes[op].arity == 0 && op != NP_OP_ALTACT_SIG))
         return refuse(why, "control tuple has an unknown opcode");
     const shape *shape = &shapes[op];
-    if (op != NP_OP_ALTACT_SIG && arity != shape->arity) return refuse(why, "control tuple has the wrong number of elements");
-    if (np_in_at_end(&payload) && shape->payload) return refuse(why, "control message lacks its payload");
-    if (!np_in_at_end(&payload) && !shape->payload) return refuse(why, "control message has a payload that does not belong to it");
+    if (op != NP_OP_ALTACT_SIG && arity != shape->arity)
+        return refuse(why, "control tuple has the wrong number of elements");
+    if (np_in_at_end(&payload) && shape->payload)
+        return refuse(why, "control message lacks its payload");
+    if (!np_in_at_end(&payload) && !shape->payload)
+        return refuse(why, "control message has a payload that does not belong to it");
 
     reset(control, shape->kind, payload);
     int rc = decode_elements(control, &tuple, names, (uint32_t)op, arity);
     if (rc == NP_ENOMEM || rc == NP_ELIMIT) {
-        if (why != NULL) *why = rc == NP_ENOMEM ? "out of memory" : "too many different node names";
+        if (why != NULL)
+            *why = rc == NP_ENOMEM ? "out of memory" : "too many different node names";
         return rc;
     }
-    if (rc < 0) return refuse(why, "control tuple has an element of the wrong type or range");
+    if (rc < 0)
+        return refuse(why, "control tuple has an element of the wrong type or range");
     return 0; /* at most a trace token is left, which means nothing here */
 }
 
@@ -331,7 +363,8 @@ enum {
 };
 
 static uint8_t *put_bytes(uint8_t *p, const void *data, size_t len) {
-    memcpy(p, data, len);
+    if (len > 0)
+        memcpy(p, data, len); /* an empty string may have no address */
     return p + len;
 }
 
@@ -369,7 +402,8 @@ static uint8_t *put_ref(uint8_t *p, const np_ref *ref) {
     p = put_atom(p + 3, np_name_str(ref->node));
     np_put_u32(p, ref->creation);
     p += 4;
-    for (uint32_t i = 0; i < ref->len; i++, p += 4) np_put_u32(p, ref->id[i]);
+    for (uint32_t i = 0; i < ref->len; i++, p += 4)
+        np_put_u32(p, ref->id[i]);
     return p;
 }
 
@@ -387,7 +421,8 @@ static uint8_t *put_uint(uint8_t *p, uint64_t value) {
     uint8_t n = 0;
     p[0] = TAG_SMALL_BIG;
     p[2] = 0; /* sign */
-    for (; value > 0; value >>= 8) p[3 + n++] = (uint8_t)value;
+    for (; value > 0; value >>= 8)
+        p[3 + n++] = (uint8_t)value;
     p[1] = n;
     return p + 3 + n;
 }
@@ -399,9 +434,11 @@ static uint8_t *put_pid_or_name(uint8_t *p, const np_pid *pid, np_str name) {
 static const np_str no_atom = {"", 0}; /* where the cookie once stood */
 
 static bool atom_ok(np_str atom) {
-    if (atom.len <= NP_ATOM_CHARS_MAX) return true;
+    if (atom.len <= NP_ATOM_CHARS_MAX)
+        return true;
     size_t chars = 0;
-    for (size_t i = 0; i < atom.len; i++) chars += ((uint8_t)atom.data[i] & 0xC0) != 0x80;
+    for (size_t i = 0; i < atom.len; i++)
+        chars += ((uint8_t)atom.data[i] & 0xC0) != 0x80;
     return chars <= NP_ATOM_CHARS_MAX && atom.len <= NP_ATOM_BYTES_MAX;
 }
 
@@ -452,7 +489,8 @@ static bool supported(const np_control *c, uint64_t flags) {
 }
 
 /* EXIT, EXIT2 and DOWN: `payload_op` and the reason behind the tuple, or the old op and the reason in it. */
-static uint8_t *put_exit(uint8_t *p, const np_control *c, uint64_t flags, np_op payload_op, np_op old_op, uint8_t arity) {
+static uint8_t *put_exit(uint8_t *p, const np_control *c, uint64_t flags, np_op payload_op, np_op old_op,
+                         uint8_t arity) {
     bool old = (flags & NP_DFLAG_EXIT_PAYLOAD) == 0;
     p = put_head(p, (uint8_t)(arity + old), old ? old_op : payload_op);
     if (c->kind == NP_CTL_DOWN) {
@@ -487,7 +525,8 @@ static uint8_t *put_spawn_request(uint8_t *p, const np_control *c) {
 static uint8_t *put_tuple(uint8_t *p, const np_control *c, uint64_t flags) {
     switch (c->kind) {
     case NP_CTL_SEND:
-        if ((flags & NP_DFLAG_SEND_SENDER) && !np_pid_none(&c->from)) return put_pair(p, c, NP_OP_SEND_SENDER);
+        if ((flags & NP_DFLAG_SEND_SENDER) && !np_pid_none(&c->from))
+            return put_pair(p, c, NP_OP_SEND_SENDER);
         return put_pid(put_atom(put_head(p, 3, NP_OP_SEND), no_atom), &c->to);
     case NP_CTL_REG_SEND:
         p = put_pid(put_head(p, 4, NP_OP_REG_SEND), &c->from);
@@ -497,7 +536,8 @@ static uint8_t *put_tuple(uint8_t *p, const np_control *c, uint64_t flags) {
     case NP_CTL_UNLINK: return put_pair(p, c, NP_OP_UNLINK);
     case NP_CTL_GROUP_LEADER: return put_pair(p, c, NP_OP_GROUP_LEADER);
     case NP_CTL_UNLINK_ID:
-        if (!(flags & NP_DFLAG_UNLINK_ID)) return put_pair(p, c, NP_OP_UNLINK);
+        if (!(flags & NP_DFLAG_UNLINK_ID))
+            return put_pair(p, c, NP_OP_UNLINK);
         return put_pid(put_pid(put_uint(put_head(p, 4, NP_OP_UNLINK_ID), c->id), &c->from), &c->to);
     case NP_CTL_UNLINK_ID_ACK:
         return put_pid(put_pid(put_uint(put_head(p, 4, NP_OP_UNLINK_ID_ACK), c->id), &c->from), &c->to);
@@ -534,10 +574,13 @@ int np_control_encode(const np_control *control, uint64_t flags, np_buf *out, bo
     size_t room = TUPLE_MAX;
     uint8_t *p;
 
-    if (!complete(control) || (payload && np_in_at_end(&control->payload))) return NP_EINVAL;
-    if (!supported(control, flags)) return NP_ENOTSUP;
+    if (!complete(control) || (payload && np_in_at_end(&control->payload)))
+        return NP_EINVAL;
+    if (!supported(control, flags))
+        return NP_ENOTSUP;
     if (control->kind == NP_CTL_SPAWN_REQUEST) {
-        if (np_in_at_end(&control->spawn.options)) return NP_EINVAL;
+        if (np_in_at_end(&control->spawn.options))
+            return NP_EINVAL;
         room += control->spawn.options.end - control->spawn.options.pos;
     }
     if (reason && !(flags & NP_DFLAG_EXIT_PAYLOAD)) {
@@ -545,7 +588,8 @@ int np_control_encode(const np_control *control, uint64_t flags, np_buf *out, bo
         payload = false;
     }
     int rc = np_buf_reserve(out, room, &p);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     np_buf_commit(out, (size_t)(put_tuple(p, control, flags) - p));
     *has_payload = payload;
     return 0;
@@ -574,7 +618,8 @@ const char *np_control_text(const np_control *control, char *buf, size_t size) {
     char from[NP_ID_TEXT_MAX] = "-", to[NP_ID_TEXT_MAX] = "-";
     const np_control *c = control;
 
-    if (!np_pid_none(&c->from)) np_pid_text(&c->from, from);
+    if (!np_pid_none(&c->from))
+        np_pid_text(&c->from, from);
     if (c->kind == NP_CTL_SPAWN_REQUEST)
         snprintf(to, sizeof to, "%.*s:%.*s/%u", (int)c->spawn.module.len, c->spawn.module.data,
                  (int)c->spawn.function.len, c->spawn.function.data, c->spawn.arity);
@@ -586,7 +631,8 @@ const char *np_control_text(const np_control *control, char *buf, size_t size) {
         snprintf(to, sizeof to, "%.*s", (int)c->name.len, c->name.data);
 
     bool named_from = c->kind == NP_CTL_DOWN || c->kind == NP_CTL_SPAWN_REPLY;
-    if (named_from && c->name.len > 0) snprintf(from, sizeof from, "%.*s", (int)c->name.len, c->name.data);
+    if (named_from && c->name.len > 0)
+        snprintf(from, sizeof from, "%.*s", (int)c->name.len, c->name.data);
     snprintf(buf, size, "%s %s -> %s", kinds[c->kind], from, to);
     return buf;
 }

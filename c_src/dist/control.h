@@ -69,7 +69,7 @@ typedef struct np_control {
     np_pid from;
     np_pid to;
     np_ref ref;
-    np_str name;   /* registered name; len 0: none, the pid counts */
+    np_str name;   /* registered name; len 0: none, the pid counts (but with an address and no pid it is the atom '') */
     uint64_t id;   /* unlink id */
     uint32_t flags;
     np_pid leader; /* SPAWN_REQUEST: group leader */
@@ -79,7 +79,7 @@ typedef struct np_control {
         uint32_t arity;
         np_in options; /* a list, unread */
     } spawn;
-    bool priority; /* ALTACT_SIG's priority bit; informational */
+    bool priority; /* ALTACT_SIG's priority bit; informational. Its EXIT2 may have ref (an alias) or name in place of to */
     np_in payload; /* the message, the reason or the arguments; empty cursor when the kind has none */
 } np_control;
 
@@ -91,13 +91,10 @@ typedef struct np_control {
 int np_control_decode(np_control *control, np_in tuple, np_in payload, np_buf *names, const char **why);
 
 /*
- * Which form to encode in: from the negotiated flags (dist/flags.h). E.g. without EXIT_PAYLOAD an exit is op 3 with its reason in the tuple,
- * without SEND_SENDER a send is op 2.
- */
-
-/*
- * Appends the encoded control tuple (no 131) to out. *has_payload tells whether the payload goes behind it as a second term (false: the kind has none,
- * or the tuple holds the reason already). NP_ENOTSUP: the negotiated flags have no form for it (e.g. a spawn request to a peer without SPAWN). NP_ENOMEM.
+ * Appends the encoded control tuple (no 131) to out, in the form the negotiated flags (dist/flags.h) ask for: without EXIT_PAYLOAD an exit is op 3 with its
+ * reason in the tuple, without SEND_SENDER a send is op 2, without UNLINK_ID an unlink is op 4. *has_payload tells whether the payload goes behind it as a second term (false: the kind has none,
+ * or the tuple holds the reason already). NP_ENOTSUP: the negotiated flags have no form for it (e.g. a spawn request to a peer without SPAWN). NP_EINVAL: a
+ * field that the kind needs is not there. NP_ENOMEM.
  */
 int np_control_encode(const np_control *control, uint64_t flags, np_buf *out, bool *has_payload);
 

@@ -5,6 +5,8 @@
  */
 #include "dist/epmd.h"
 
+#include "base/utf8.h"
+
 #include <native_pool/term.h>
 
 #include <string.h>
@@ -30,12 +32,15 @@ static int append_request(np_buf *out, const uint8_t *head, size_t head_len, con
     size_t name_len = alive == NULL ? 0 : strlen(alive);
     uint8_t *room;
 
-    if (alive != NULL && (name_len == 0 || name_len > ALIVE_LEN_MAX)) return NP_EINVAL;
+    if (alive != NULL && (name_len == 0 || name_len > ALIVE_LEN_MAX))
+        return NP_EINVAL;
     int rc = np_buf_reserve(out, 2 + head_len + name_len + tail, &room);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     np_put_u16(room, (uint16_t)(head_len + name_len + tail));
     memcpy(room + 2, head, head_len);
-    if (name_len > 0) memcpy(room + 2 + head_len, alive, name_len);
+    if (name_len > 0)
+        memcpy(room + 2 + head_len, alive, name_len);
     memcpy(room + 2 + head_len + name_len, zeros, tail);
     np_buf_commit(out, 2 + head_len + name_len + tail);
     return 0;
@@ -65,30 +70,43 @@ int np_epmd_names(np_buf *out) {
 }
 
 int np_epmd_read_alive2(const uint8_t *data, size_t len, uint32_t *creation) {
-    if (len >= 1 && data[0] != ALIVE2_X_RESP && data[0] != ALIVE2_RESP) return NP_EPROTO;
-    if (len < 2) return NP_EAGAIN;
-    if (data[1] != 0) return NP_EEXIST;
+    if (len >= 1 && data[0] != ALIVE2_X_RESP && data[0] != ALIVE2_RESP)
+        return NP_EPROTO;
+    if (len < 2)
+        return NP_EAGAIN;
+    if (data[1] != 0)
+        return NP_EEXIST;
     if (data[0] == ALIVE2_RESP) {
-        if (len < 4) return NP_EAGAIN;
+        if (len < 4)
+            return NP_EAGAIN;
         *creation = np_get_u16(data + 2);
         return 4;
     }
-    if (len < 6) return NP_EAGAIN;
+    if (len < 6)
+        return NP_EAGAIN;
     *creation = np_get_u32(data + 2);
     return 6;
 }
 
 int np_epmd_read_port2(const uint8_t *data, size_t len, np_epmd_entry *entry) {
-    if (len >= 1 && data[0] != PORT2_RESP) return NP_EPROTO;
-    if (len < 2) return NP_EAGAIN;
-    if (data[1] != 0) return NP_ENOENT;
-    if (len < PORT2_FIXED) return NP_EAGAIN;
+    if (len >= 1 && data[0] != PORT2_RESP)
+        return NP_EPROTO;
+    if (len < 2)
+        return NP_EAGAIN;
+    if (data[1] != 0)
+        return NP_ENOENT;
+    if (len < PORT2_FIXED)
+        return NP_EAGAIN;
     size_t name_len = np_get_u16(data + 10);
-    if (name_len == 0 || name_len > NP_ATOM_BYTES_MAX) return NP_EPROTO;
-    if (len < PORT2_FIXED + name_len + 2) return NP_EAGAIN;
+    if (name_len == 0 || name_len > NP_ATOM_BYTES_MAX)
+        return NP_EPROTO;
+    if (len < PORT2_FIXED + name_len + 2)
+        return NP_EAGAIN;
     size_t extra = np_get_u16(data + PORT2_FIXED + name_len);
-    if (len < PORT2_FIXED + name_len + 2 + extra) return NP_EAGAIN;
-    if (np_get_u16(data + 2) == 0) return NP_EPROTO;
+    if (len < PORT2_FIXED + name_len + 2 + extra)
+        return NP_EAGAIN;
+    if (np_get_u16(data + 2) == 0)
+        return NP_EPROTO;
     entry->port = np_get_u16(data + 2);
     entry->type = data[4];
     entry->version_high = np_get_u16(data + 6);
@@ -100,20 +118,9 @@ static bool alive_char(char c) {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
 
-/* The length of the UTF-8 character at p, 0 if it is none. */
-static size_t utf8_char(const uint8_t *p, size_t left) {
-    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
-    if (n == 0 || n > left) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xC0) != 0x80) return 0;
-    if (p[0] == 0xE0 && p[1] < 0xA0) return 0;                               /* overlong */
-    if (p[0] == 0xED && p[1] >= 0xA0) return 0;                              /* surrogate */
-    if ((p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F)) return 0; /* overlong; beyond U+10FFFF */
-    return n;
-}
-
 static int refuse(const char **why, const char *text) {
-    if (why != NULL) *why = text;
+    if (why != NULL)
+        *why = text;
     return NP_EINVAL;
 }
 
@@ -121,19 +128,30 @@ int np_epmd_split_name(const char *name, size_t len, np_str *alive, np_str *host
     const uint8_t *bytes = (const uint8_t *)name;
     size_t at = 0, chars = 0;
 
-    while (at < len && alive_char(name[at])) at++;
-    if (at == len) return refuse(why, "a node name has the form name@host");
-    if (name[at] != '@') return refuse(why, "the part of a node name before the @ has letters, digits, _ and - only");
-    if (at == 0) return refuse(why, "nothing before the @ of the node name");
-    if (at == len - 1) return refuse(why, "no host behind the @ of the node name");
-    if (at > ALIVE_LEN_MAX) return refuse(why, "the part of a node name before the @ is longer than 255 characters");
+    while (at < len && alive_char(name[at]))
+        at++;
+    if (at == len)
+        return refuse(why, "a node name has the form name@host");
+    if (name[at] != '@')
+        return refuse(why, "the part of a node name before the @ has letters, digits, _ and - only");
+    if (at == 0)
+        return refuse(why, "nothing before the @ of the node name");
+    if (at == len - 1)
+        return refuse(why, "no host behind the @ of the node name");
+    if (at > ALIVE_LEN_MAX)
+        return refuse(why, "the part of a node name before the @ is longer than 255 characters");
     for (size_t i = at + 1, n; i < len; i += n, chars++) {
-        n = utf8_char(bytes + i, len - i);
-        if (n == 0) return refuse(why, "the host of the node name is not UTF-8");
-        if (bytes[i] == '@') return refuse(why, "more than one @ in the node name");
-        if (bytes[i] <= ' ' || bytes[i] == 0x7F) return refuse(why, "blank or control character in the host of the node name");
+        uint32_t point;
+        n = np_utf8_next(bytes + i, len - i, &point);
+        if (n == 0)
+            return refuse(why, "the host of the node name is not UTF-8");
+        if (bytes[i] == '@')
+            return refuse(why, "more than one @ in the node name");
+        if (bytes[i] <= ' ' || bytes[i] == 0x7F)
+            return refuse(why, "blank or control character in the host of the node name");
     }
-    if (at + 1 + chars > NP_ATOM_CHARS_MAX) return refuse(why, "the node name is longer than 255 characters");
+    if (at + 1 + chars > NP_ATOM_CHARS_MAX)
+        return refuse(why, "the node name is longer than 255 characters");
     *alive = (np_str){name, at};
     *host = (np_str){name + at + 1, len - at - 1};
     return 0;

@@ -74,7 +74,8 @@ static const char *peer_name(const np_handshake *h) { return h->peer[0] != '\0' 
 /* A text of the peer's as it may stand in our log: printable ASCII, cut. */
 static const char *printable(const uint8_t *text, size_t len, char *buf, size_t size) {
     size_t n = 0;
-    for (size_t i = 0; i < len && n + 1 < size; i++) buf[n++] = text[i] >= ' ' && text[i] < 0x7F ? (char)text[i] : '?';
+    for (size_t i = 0; i < len && n + 1 < size; i++)
+        buf[n++] = text[i] >= ' ' && text[i] < 0x7F ? (char)text[i] : '?';
     buf[n] = '\0';
     return buf;
 }
@@ -99,7 +100,8 @@ static uint8_t *begin(np_handshake *h, size_t len) {
 static void send_status(np_handshake *h, const char *status) {
     size_t len = strlen(status);
     uint8_t *p = begin(h, 1 + len);
-    if (p == NULL) return;
+    if (p == NULL)
+        return;
     p[0] = 's';
     memcpy(p + 1, status, len);
 }
@@ -107,7 +109,8 @@ static void send_status(np_handshake *h, const char *status) {
 static void send_name(np_handshake *h) {
     size_t len = strlen(h->self);
     uint8_t *p = begin(h, NAME_HEAD + len);
-    if (p == NULL) return;
+    if (p == NULL)
+        return;
     p[0] = 'N';
     np_put_u64(p + 1, h->flags);
     np_put_u32(p + 9, h->creation);
@@ -118,7 +121,8 @@ static void send_name(np_handshake *h) {
 static void send_challenge(np_handshake *h) {
     size_t len = strlen(h->self);
     uint8_t *p = begin(h, CHALLENGE_HEAD + len);
-    if (p == NULL) return;
+    if (p == NULL)
+        return;
     h->challenge = h->env.challenge(h->env.arg);
     p[0] = 'N';
     np_put_u64(p + 1, h->flags);
@@ -153,7 +157,8 @@ static bool digest_ok(const char *cookie, uint32_t challenge, const uint8_t *dig
 
 static const char *cookie_for_peer(np_handshake *h) {
     const char *cookie = h->env.cookie(h->env.arg, h->peer);
-    if (cookie == NULL) fail(h, NP_EAUTH, "no cookie for %s: set cookie_file", h->peer);
+    if (cookie == NULL)
+        fail(h, NP_EAUTH, "no cookie for %s: set cookie_file", h->peer);
     return cookie;
 }
 
@@ -163,15 +168,18 @@ static uint64_t expand(uint64_t flags) {
 
 static bool flags_ok(np_handshake *h) {
     uint64_t missing = NP_DFLAGS_MANDATORY & ~expand(h->peer_flags);
-    if (missing == 0) return true;
-    fail(h, NP_ENOTSUP, "%s lacks capabilities that OTP 25 demands (flags 0x%llx, missing 0x%llx): it must be OTP 23 or later",
+    if (missing == 0)
+        return true;
+    fail(h, NP_ENOTSUP,
+         "%s lacks capabilities that OTP 25 demands (flags 0x%llx, missing 0x%llx): it must be OTP 23 or later",
          peer_name(h), (unsigned long long)h->peer_flags, (unsigned long long)missing);
     return false;
 }
 
 /* dist_util of OTP 22 and earlier, and of OTP 23 and 24 when they do not know whom they dial (no epmd). */
 static void fail_old(np_handshake *h) {
-    fail(h, NP_ENOTSUP, "%s speaks the handshake of OTP 22 and earlier ('n'): it must be OTP 23 or later and find us through epmd",
+    fail(h, NP_ENOTSUP,
+         "%s speaks the handshake of OTP 22 and earlier ('n'): it must be OTP 23 or later and find us through epmd",
          peer_name(h));
 }
 
@@ -190,7 +198,8 @@ static void take_alive(np_handshake *h) {
     if (h->env.replace != NULL && h->env.replace(h->env.arg, h->peer)) {
         h->replaces = true;
         send_status(h, "true");
-        if (h->state == NP_HANDSHAKE_BUSY) h->step = STEP_CHALLENGE;
+        if (h->state == NP_HANDSHAKE_BUSY)
+            h->step = STEP_CHALLENGE;
     } else {
         send_status(h, "false");
         if (h->state == NP_HANDSHAKE_BUSY)
@@ -212,12 +221,15 @@ static void take_status(np_handshake *h, const uint8_t *data, size_t len) {
     } else if (status_is(status, len, "nok")) {
         fail(h, NP_EBUSY, "%s answered nok: it is dialling us itself, or does not take the name %s", h->peer, h->self);
     } else if (status_is(status, len, "not_allowed")) {
-        fail(h, NP_EINVAL, "%s answered not_allowed: it has a list of allowed nodes (net_kernel:allow/1) without %s, or "
-                           "demands capabilities beyond 0x%llx", h->peer, h->self, (unsigned long long)h->flags);
+        fail(h, NP_EINVAL,
+             "%s answered not_allowed: it has a list of allowed nodes (net_kernel:allow/1) without %s, or "
+             "demands capabilities beyond 0x%llx",
+             h->peer, h->self, (unsigned long long)h->flags);
     } else if (len >= 6 && memcmp(status, "named:", 6) == 0) {
         fail(h, NP_EPROTO, "%s wants to give us a name of its own, which we did not ask for", h->peer);
     } else {
-        fail(h, NP_EPROTO, "%s answered with the unknown status \"%s\"", h->peer, printable(status, len, text, sizeof text));
+        fail(h, NP_EPROTO, "%s answered with the unknown status \"%s\"", h->peer,
+             printable(status, len, text, sizeof text));
     }
 }
 
@@ -237,12 +249,15 @@ static void take_challenge(np_handshake *h, const uint8_t *data, size_t len) {
              printable(name, name_len, text, sizeof text));
         return;
     }
-    if (!flags_ok(h)) return;
+    if (!flags_ok(h))
+        return;
     const char *cookie = cookie_for_peer(h);
-    if (cookie == NULL) return;
+    if (cookie == NULL)
+        return;
     np_handshake_digest(cookie, np_get_u32(data + 9), digest);
     uint8_t *p = begin(h, 1 + 4 + DIGEST_LEN);
-    if (p == NULL) return;
+    if (p == NULL)
+        return;
     h->challenge = h->env.challenge(h->env.arg);
     p[0] = 'r';
     np_put_u32(p + 1, h->challenge);
@@ -256,7 +271,8 @@ static void take_ack(np_handshake *h, const uint8_t *data, size_t len) {
         return;
     }
     const char *cookie = cookie_for_peer(h);
-    if (cookie == NULL) return;
+    if (cookie == NULL)
+        return;
     if (!digest_ok(cookie, h->challenge, data + 1))
         fail(h, NP_EAUTH, "cookie of %s differs from ours: check cookie_file", h->peer);
     else
@@ -274,18 +290,22 @@ static void answer_verdict(np_handshake *h) {
     case NP_VERDICT_OK: send_status(h, "ok"); break;
     case NP_VERDICT_ALIVE:
         send_status(h, "alive");
-        if (h->state == NP_HANDSHAKE_BUSY) h->step = STEP_ALIVE_ANSWER;
+        if (h->state == NP_HANDSHAKE_BUSY)
+            h->step = STEP_ALIVE_ANSWER;
         return;
     case NP_VERDICT_NOK:
         send_status(h, "nok");
-        if (h->state == NP_HANDSHAKE_BUSY) fail(h, NP_EBUSY, "we are dialling %s ourselves, and our dial wins", h->peer);
+        if (h->state == NP_HANDSHAKE_BUSY)
+            fail(h, NP_EBUSY, "we are dialling %s ourselves, and our dial wins", h->peer);
         return;
     case NP_VERDICT_NOT_ALLOWED:
         send_status(h, "not_allowed");
-        if (h->state == NP_HANDSHAKE_BUSY) fail(h, NP_EINVAL, "%s is not allowed to connect", h->peer);
+        if (h->state == NP_HANDSHAKE_BUSY)
+            fail(h, NP_EINVAL, "%s is not allowed to connect", h->peer);
         return;
     }
-    if (h->state == NP_HANDSHAKE_BUSY) send_challenge(h);
+    if (h->state == NP_HANDSHAKE_BUSY)
+        send_challenge(h);
 }
 
 /* What dist_util answers `nok`: a name that is none, and our own. */
@@ -319,10 +339,12 @@ static void take_name(np_handshake *h, const uint8_t *data, size_t len) {
     h->peer_creation = np_get_u32(data + 9);
     if (h->peer_flags & NP_DFLAG_NAME_ME) {
         send_status(h, "not_allowed");
-        fail(h, NP_ENOTSUP, "a peer asks for a node name (-name undefined), which we do not give: start it with a name");
+        fail(h, NP_ENOTSUP,
+             "a peer asks for a node name (-name undefined), which we do not give: start it with a name");
         return;
     }
-    if (!name_ok(h, data + NAME_HEAD, np_get_u16(data + 13))) return;
+    if (!name_ok(h, data + NAME_HEAD, np_get_u16(data + 13)))
+        return;
     if (!flags_ok(h)) {
         send_status(h, "not_allowed");
         return;
@@ -349,13 +371,15 @@ static void take_reply(np_handshake *h, const uint8_t *data, size_t len) {
         return;
     }
     const char *cookie = cookie_for_peer(h);
-    if (cookie == NULL) return;
+    if (cookie == NULL)
+        return;
     if (!digest_ok(cookie, h->challenge, data + 5)) {
         fail(h, NP_EAUTH, "cookie of %s differs from ours: check cookie_file", h->peer);
         return;
     }
     uint8_t *p = begin(h, 1 + DIGEST_LEN);
-    if (p == NULL) return;
+    if (p == NULL)
+        return;
     p[0] = 'a';
     np_handshake_digest(cookie, np_get_u32(data + 1), p + 1);
     finish(h);
@@ -385,8 +409,8 @@ static void take_message(np_handshake *h, const uint8_t *data, size_t len) {
     } else if (data[0] == 'n' && (h->step == STEP_NAME || h->step == STEP_CHALLENGE)) {
         fail_old(h);
     } else {
-        fail(h, NP_EPROTO, "%s sent a message of type 0x%02x in place of %s: is it an Erlang node%s?", peer_name(h), data[0],
-             states[h->step].awaits, data[0] == 0x16 ? ", and one without TLS" : "");
+        fail(h, NP_EPROTO, "%s sent a message of type 0x%02x in place of %s: is it an Erlang node%s?", peer_name(h),
+             data[0], states[h->step].awaits, data[0] == 0x16 ? ", and one without TLS" : "");
     }
 }
 
@@ -397,7 +421,8 @@ np_handshake *np_handshake_new(const np_handshake_env *env, const char *self, co
     NP_ASSERT(length_bytes == 2 || length_bytes == 4);
     NP_ASSERT(strlen(self) <= NP_ATOM_BYTES_MAX && (peer == NULL || strlen(peer) <= NP_ATOM_BYTES_MAX));
     np_handshake *h = calloc(1, sizeof *h);
-    if (h == NULL) return NULL;
+    if (h == NULL)
+        return NULL;
     h->env = *env;
     h->flags = flags;
     h->creation = creation;
@@ -412,12 +437,14 @@ np_handshake *np_handshake_new(const np_handshake_env *env, const char *self, co
     memcpy(h->peer, peer, strlen(peer) + 1);
     h->step = STEP_STATUS;
     send_name(h);
-    if (h->state == NP_HANDSHAKE_FAILED) np_handshake_destroy(&h);
+    if (h->state == NP_HANDSHAKE_FAILED)
+        np_handshake_destroy(&h);
     return h;
 }
 
 void np_handshake_destroy(np_handshake **handshake) {
-    if (*handshake == NULL) return;
+    if (*handshake == NULL)
+        return;
     np_buf_fini(&(*handshake)->output);
     free(*handshake);
     *handshake = NULL;
@@ -427,7 +454,8 @@ void np_handshake_destroy(np_handshake **handshake) {
 static bool gather(np_handshake *h, size_t want, const uint8_t *data, size_t len, size_t *taken) {
     size_t missing = want - h->in_len, left = len - *taken;
     size_t n = missing < left ? missing : left;
-    if (n > 0) memcpy(h->in + h->in_len, data + *taken, n);
+    if (n > 0)
+        memcpy(h->in + h->in_len, data + *taken, n);
     h->in_len += n;
     *taken += n;
     return n == missing;
@@ -438,14 +466,17 @@ size_t np_handshake_feed(np_handshake *handshake, const uint8_t *data, size_t le
     size_t head = (size_t)h->length_bytes, taken = 0;
 
     while (h->state == NP_HANDSHAKE_BUSY && taken < len) {
-        if (h->in_len < head && !gather(h, head, data, len, &taken)) break;
+        if (h->in_len < head && !gather(h, head, data, len, &taken))
+            break;
         size_t message = head == 2 ? np_get_u16(h->in) : np_get_u32(h->in);
         if (message > NP_HANDSHAKE_LEN_MAX) {
-            fail(h, NP_EPROTO, "%s announces a handshake message of %zu bytes (at most %d): it is no Erlang node, or one with%s TLS",
+            fail(h, NP_EPROTO,
+                 "%s announces a handshake message of %zu bytes (at most %d): it is no Erlang node, or one with%s TLS",
                  peer_name(h), message, NP_HANDSHAKE_LEN_MAX, head == 2 ? "" : "out");
             break;
         }
-        if (!gather(h, head + message, data, len, &taken)) break;
+        if (!gather(h, head + message, data, len, &taken))
+            break;
         h->in_len = 0;
         take_message(h, h->in + head, message);
     }
@@ -454,10 +485,13 @@ size_t np_handshake_feed(np_handshake *handshake, const uint8_t *data, size_t le
 
 void np_handshake_abort(np_handshake *handshake, int error) {
     np_handshake *h = handshake;
-    if (h->state != NP_HANDSHAKE_BUSY) return;
+    if (h->state != NP_HANDSHAKE_BUSY)
+        return;
     const char *awaits = states[h->step].awaits;
     if (error == NP_ECLOSED && h->step == STEP_ACK)
-        fail(h, NP_EAUTH, "%s closed the connection after our answer to its challenge: its cookie for us differs from ours, check cookie_file",
+        fail(h, NP_EAUTH,
+             "%s closed the connection after our answer to its challenge: its cookie for us differs from ours, check "
+             "cookie_file",
              h->peer);
     else if (error == NP_ECLOSED)
         fail(h, error, "%s closed the connection when we waited for %s", peer_name(h), awaits);

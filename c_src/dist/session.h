@@ -51,8 +51,10 @@ typedef enum np_send_class {
 } np_send_class;
 
 /*
- * Queues one signal. control->payload is the payload (copied). 0; NP_EOVERLOAD: the queue is full, nothing was queued (for NP_SEND_URGENT: the reserve too is
- * gone; the owner closes the connection); NP_ENOTSUP as np_control_encode; NP_ELIMIT: larger than the protocol allows; NP_ENOMEM.
+ * Queues one signal. control->payload is the payload (copied); for kinds without one it must be an empty cursor. The sender, whose signals stay in
+ * order, is control->from: give it for a DOWN by name too (the name is what is sent). 0; NP_EOVERLOAD: the queue is full, nothing was queued
+ * (for NP_SEND_URGENT: the reserve too is gone; the owner closes the connection); NP_ENOTSUP as np_control_encode; NP_EINVAL: the struct lacks what its
+ * kind needs; NP_ELIMIT: larger than the protocol allows or than the queue may ever be; NP_ECLOSED: the session has ended; NP_ENOMEM.
  */
 int np_session_send(np_session *session, const np_control *control, np_send_class send_class);
 
