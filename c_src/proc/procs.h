@@ -56,7 +56,8 @@ typedef struct np_procs_io {
     void *arg;
     /*
      * A signal for a process of another node; borrowed. 0; NP_ENOCONN: that node is not connected (the machine then acts as if it had just gone:
-     * DOWN or EXIT with noconnection where a monitor or link was being made, else nothing).
+     * DOWN or EXIT with noconnection where a monitor or link was being made, else nothing); NP_ENOPROC: the pid is of another incarnation of that
+     * node than the one connected (the same with noproc; OTP closes the connection on an EXIT or UNLINK_ID to such a pid, so nothing may be sent).
      */
     int (*signal)(void *arg, const np_signal *signal);
 } np_procs_io;
@@ -65,10 +66,21 @@ typedef struct np_procs_io {
 np_procs *np_procs_new(const np_procs_io *io, np_node_id node, uint32_t creation);
 void np_procs_destroy(np_procs **procs); /* tells nobody */
 
+/*
+ * Handles what is waiting in the inner queue. Every function below that can end a process or takes a signal does so itself before it returns; only
+ * np_procs_monitor*, np_procs_link do not, because their caller must get the reference before the DOWN. So whoever calls those from outside of
+ * class functions calls this afterwards (once a loop turn is enough).
+ */
+void np_procs_run(np_procs *procs);
+bool np_procs_pending(const np_procs *procs); /* there is something to run */
+
 /* ---- life ---- */
 
 /* A new process. NP_ELIMIT, NP_ENOMEM. Pids are never used twice. */
 int np_procs_spawn(np_procs *procs, const np_proc_class *proc_class, void *target, np_pid *pid);
+
+/* Gives a process its target, when that could only be made after the pid was known (spawned with NULL till then). NP_ENOPROC. */
+int np_procs_set_target(np_procs *procs, const np_pid *pid, void *target);
 
 /* A process ends by itself with this reason (borrowed): names are freed, links and monitors told. Of a dead pid: nothing. */
 void np_procs_exit(np_procs *procs, const np_pid *pid, np_in reason);
@@ -79,8 +91,8 @@ bool np_procs_alive(const np_procs *procs, const np_pid *pid);
 bool np_procs_local(const np_procs *procs, const np_pid *pid); /* of this node and creation, dead or alive */
 
 int np_procs_set_trap_exit(np_procs *procs, const np_pid *pid, bool trap);        /* NP_ENOPROC */
-int np_procs_set_leader(np_procs *procs, const np_pid *pid, const np_pid *leader); /* group leader; NP_ENOPROC */
-int np_procs_get_leader(const np_procs *procs, const np_pid *pid, np_pid *leader); /* NP_ENOPROC */
+int np_procs_set_leader(np_procs *procs, const np_pid *pid, const np_pid *leader); /* group leader; NP_ENOPROC, NP_ENOMEM */
+int np_procs_get_leader(const np_procs *procs, const np_pid *pid, np_pid *leader); /* none was set: the process itself. NP_ENOPROC */
 
 uint32_t np_procs_count(const np_procs *procs);
 /* Live processes in order of their slots: start with *at = 0; false at the end. Processes may come and go meanwhile. */
@@ -101,7 +113,10 @@ bool np_procs_next_name(const np_procs *procs, uint32_t *at, np_str *name, np_pi
 /* A reference no one else has: three words, unique within the creation. */
 np_ref np_procs_make_ref(np_procs *procs);
 
-/* Makes ref an alias of the process: messages to it arrive, until np_procs_unalias, its end or (once) the first message. NP_ENOPROC, NP_ELIMIT, NP_ENOMEM. */
+/*
+ * Makes ref (one of np_procs_make_ref) an alias of the process: messages to it arrive, until np_procs_unalias, its end or (once) the first message or the
+ * end of the monitor with the same ref, be it a DOWN or np_procs_demonitor. NP_ENOPROC, NP_EEXIST, NP_EINVAL, NP_ELIMIT, NP_ENOMEM.
+ */
 int np_procs_alias(np_procs *procs, const np_pid *pid, const np_ref *ref, bool once);
 void np_procs_unalias(np_procs *procs, const np_ref *ref);
 /* A message came for an alias: whose it is. NP_ENOENT: none (drop it). Takes a once-alias away, and with it the monitor of the same ref. */
@@ -119,6 +134,12 @@ int np_procs_monitor_name_with(np_procs *procs, const np_pid *self, np_node_id n
 /* Stops watching; no DOWN comes after this. NP_ENOENT. */
 int np_procs_demonitor(np_procs *procs, const np_pid *self, const np_ref *ref);
 
+/*
+ * Links, as link/1: to a dead process or an unconnected node the EXIT comes afterwards. NP_ENOPROC (self), NP_EINVAL (no pid), NP_ELIMIT, NP_ENOMEM.
+ * Unlinking what is not linked is no error; no EXIT comes after it. Against a peer without DFLAG_UNLINK_ID the io turns NP_SIGNAL_UNLINK_ID into an UNLINK
+ * and hands NP_SIGNAL_UNLINK_ID_ACK in itself.
+ */
+
 int np_procs_link(np_procs *procs, const np_pid *self, const np_pid *pid);
 int np_procs_unlink(np_procs *procs, const np_pid *self, const np_pid *pid);
 
@@ -127,7 +148,11 @@ void np_procs_exit2(np_procs *procs, const np_pid *from, const np_pid *to, np_in
 
 /* ---- the other nodes ---- */
 
-/* A signal from another node. 0; NP_EPROTO: something only a broken peer sends (the caller closes the connection). */
+/*
+ * A signal from another node. 0; NP_EPROTO: something only a broken peer sends (the caller closes the connection). That `from` is of the node the
+ * connection is with is the caller's to check; a DOWN by name has no `from`, the caller puts the peer into `node`. A monitor or link that cannot be kept
+ * (NP_MONITORS_MAX, memory) is answered with DOWN or EXIT of reason system_limit.
+ */
 int np_procs_signal(np_procs *procs, const np_signal *signal);
 
 /* The connection to that node is gone: noconnection for every link and monitor with it. */
@@ -140,6 +165,13 @@ typedef struct np_proc_info {
     bool trap_exit;
     np_pid leader;
 } np_proc_info;
+/* Numbers of all processes together. */
+typedef struct np_procs_totals {
+    uint32_t processes, names, monitors, links, aliases;
+    uint64_t bytes; /* of the slots and the relation records, used or kept for reuse; hash tables not counted */
+} np_procs_totals;
+void np_procs_get_totals(const np_procs *procs, np_procs_totals *totals);
+
 int np_procs_info(const np_procs *procs, const np_pid *pid, np_proc_info *info); /* NP_ENOPROC */
 /* Builds the list of linked pids / of watchers of a process. */
 void np_procs_links_term(const np_procs *procs, const np_pid *pid, np_out *out);
