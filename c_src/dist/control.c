@@ -1,8 +1,9 @@
 /*
  * control.c - control tuples <-> np_control. No IO, no state; main thread (pids' node names are interned).
  *
- * Decoding trusts the bytes to be valid terms (the session has validated them) but nothing about their shape. The shapes are those of
- * erts_net_message and the dsig_send_* functions of erts/emulator/beam/dist.c. Called by session.c for every message, so the common ones are short.
+ * Decoding trusts the bytes to be valid terms (the session has validated them) but nothing about their shape. The
+ * shapes are those of erts_net_message and the dsig_send_* functions of erts/emulator/beam/dist.c. Called by
+ * session.c for every message, so the common ones are short.
  */
 #include "dist/control.h"
 
@@ -110,7 +111,10 @@ static int read_flags(np_in *in, uint32_t *flags) {
     return 0;
 }
 
-/* The opcode's row: how many elements the tuple has (the opcode included), what the message is about, whether a payload follows. */
+/*
+ * The opcode's row: how many elements the tuple has (the opcode included), what the message is about, whether a
+ * payload follows.
+ */
 typedef struct shape {
     uint8_t arity;
     uint8_t kind;

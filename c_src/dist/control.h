@@ -1,7 +1,9 @@
 /*
- * control.h - the control messages of the distribution protocol: one struct for all of them, decoded and encoded here and nowhere else.
+ * control.h - the control messages of the distribution protocol: one struct for all of them, decoded and encoded here
+ * and nowhere else.
  *
- * Source of the shapes: erts/emulator/beam/dist.c and shared facts in "Distribution Protocol" of the ERTS user's guide. A machine without IO.
+ * Source of the shapes: erts/emulator/beam/dist.c and "Distribution Protocol" in the ERTS user's guide. A machine
+ * without IO.
  */
 #ifndef NP_DIST_CONTROL_H
 #define NP_DIST_CONTROL_H
@@ -43,7 +45,10 @@ typedef enum np_op {
     NP_OP_ALTACT_SIG = 37,
 } np_op;
 
-/* What a message is about, whatever opcode carried it: the old, the payload and the trace-token variants are one kind. */
+/*
+ * What a message is about, whatever opcode carried it: the old, the payload and the trace-token variants are one
+ * kind.
+ */
 typedef enum np_ctl_kind {
     NP_CTL_SEND,          /* from (may be none: op 2), to; payload */
     NP_CTL_REG_SEND,      /* from, name; payload */
@@ -79,22 +84,24 @@ typedef struct np_control {
         uint32_t arity;
         np_in options; /* a list, unread */
     } spawn;
-    bool priority; /* ALTACT_SIG's priority bit; informational. Its EXIT2 may have ref (an alias) or name in place of to */
+    bool priority; /* ALTACT_SIG's priority bit; informational. Its EXIT2 may have ref (alias) or name in place of to */
     np_in payload; /* the message, the reason or the arguments; empty cursor when the kind has none */
 } np_control;
 
 /*
- * Decodes a control tuple (validated) and its payload (validated; empty cursor if there was none). Strings and cursors of *control
- * borrow from both; legacy atoms are converted into *names (cleared by this call, owned by the caller, which keeps it as long as *control).
- * NP_EPROTO: no control tuple of the protocol, a payload missing or too many. *why (may be NULL) then says what, as a fixed text.
+ * Decodes a control tuple (validated) and its payload (validated; empty cursor if there was none). Strings and
+ * cursors of *control borrow from both; legacy atoms are converted into *names (cleared by this call, owned by the
+ * caller, which keeps it as long as *control). NP_EPROTO: no control tuple of the protocol, a payload missing or too
+ * many. *why (may be NULL) then says what, as a fixed text.
  */
 int np_control_decode(np_control *control, np_in tuple, np_in payload, np_buf *names, const char **why);
 
 /*
- * Appends the encoded control tuple (no 131) to out, in the form the negotiated flags (dist/flags.h) ask for: without EXIT_PAYLOAD an exit is op 3 with its
- * reason in the tuple, without SEND_SENDER a send is op 2, without UNLINK_ID an unlink is op 4. *has_payload tells whether the payload goes behind it as a second term (false: the kind has none,
- * or the tuple holds the reason already). NP_ENOTSUP: the negotiated flags have no form for it (e.g. a spawn request to a peer without SPAWN). NP_EINVAL: a
- * field that the kind needs is not there. NP_ENOMEM.
+ * Appends the encoded control tuple (no 131) to out, in the form the negotiated flags (dist/flags.h) ask for: without
+ * EXIT_PAYLOAD an exit is op 3 with its reason in the tuple, without SEND_SENDER a send is op 2, without UNLINK_ID an
+ * unlink is op 4. *has_payload tells whether the payload goes behind it as a second term (false: the kind has none,
+ * or the tuple holds the reason already). NP_ENOTSUP: the negotiated flags have no form for it (e.g. a spawn request
+ * to a peer without SPAWN). NP_EINVAL: a field that the kind needs is not there. NP_ENOMEM.
  */
 int np_control_encode(const np_control *control, uint64_t flags, np_buf *out, bool *has_payload);
 

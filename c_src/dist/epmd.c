@@ -1,7 +1,9 @@
 /*
- * epmd.c - epmd's requests and answers as bytes (erts/epmd/src/epmd_srv.c, lib/kernel/src/erl_epmd.erl). Stateless; any thread.
+ * epmd.c - epmd's requests and answers as bytes (erts/epmd/src/epmd_srv.c, lib/kernel/src/erl_epmd.erl). Stateless;
+ * any thread.
  *
- * node/epmd_client feeds the reading functions with all bytes received so far, until they say something other than NP_EAGAIN.
+ * node/epmd_client feeds the reading functions with all bytes received so far, until they say something other than
+ * NP_EAGAIN.
  */
 #include "dist/epmd.h"
 

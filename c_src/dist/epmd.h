@@ -16,8 +16,8 @@ int np_epmd_port_please2(np_buf *out, const char *alive);
 int np_epmd_names(np_buf *out);
 
 /*
- * The answer to ALIVE2_REQ in data[0..len). Returns the bytes it took, NP_EAGAIN if more are needed, NP_EEXIST (name taken or
- * refused), NP_EPROTO. *creation is as epmd says (16 or 32 bits).
+ * The answer to ALIVE2_REQ in data[0..len). Returns the bytes it took, NP_EAGAIN if more are needed, NP_EEXIST (name
+ * taken or refused), NP_EPROTO. *creation is as epmd says (16 or 32 bits).
  */
 int np_epmd_read_alive2(const uint8_t *data, size_t len, uint32_t *creation);
 
@@ -32,8 +32,8 @@ typedef struct np_epmd_entry {
 int np_epmd_read_port2(const uint8_t *data, size_t len, np_epmd_entry *entry);
 
 /*
- * Splits and checks a full node name alive@host. Alive: [A-Za-z0-9_-]+; host: not empty, no '@', no control characters or blanks. NP_EINVAL with
- * *why (may be NULL) a fixed text. The pieces are borrowed.
+ * Splits and checks a full node name alive@host. Alive: [A-Za-z0-9_-]+; host: not empty, UTF-8, no '@', no control
+ * characters or blanks. NP_EINVAL with *why (may be NULL) a fixed text. The pieces are borrowed.
  */
 int np_epmd_split_name(const char *name, size_t len, np_str *alive, np_str *host, const char **why);
 

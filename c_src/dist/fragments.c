@@ -1,6 +1,7 @@
 /*
- * fragments.c - reassembly, by the rules of "Protocol for fragmented messages" in the ERTS user's guide and of erts/emulator/beam/dist.c: the whole control
- * tuple in the first fragment, ids that count down to 1, messages of several senders in any interleaving.
+ * fragments.c - reassembly, by the rules of "Protocol for fragmented messages" in the ERTS user's guide and of
+ * erts/emulator/beam/dist.c: the whole control tuple in the first fragment, ids that count down to 1, messages of
+ * several senders in any interleaving.
  */
 #include "dist/fragments.h"
 

@@ -1,8 +1,9 @@
 /*
- * handshake.c - the distribution handshake as lib/kernel/src/dist_util.erl does it, as two state machines (one per role) without IO.
+ * handshake.c - the distribution handshake as lib/kernel/src/dist_util.erl does it, as two state machines (one per
+ * role) without IO.
  *
- * One function per state takes one whole message; the table `states` says which message a state waits for. Everything a peer does wrong
- * ends in FAILED with a reason; nothing is asserted about it. Main thread; driven by node/peer.c.
+ * One function per state takes one whole message; the table `states` says which message a state waits for. Everything
+ * a peer does wrong ends in FAILED with a reason; nothing is asserted about it. Main thread; driven by node/peer.c.
  */
 #include "dist/handshake.h"
 
@@ -141,7 +142,10 @@ void np_handshake_digest(const char *cookie, uint32_t challenge, uint8_t digest[
     EVP_MD_CTX *md5 = EVP_MD_CTX_new();
     unsigned digest_len = 0;
 
-    /* No MD5 (a FIPS build of OpenSSL) or no memory: without a digest no peer can be trusted, and there is no other way to go on. */
+    /*
+     * No MD5 (a FIPS build of OpenSSL) or no memory: without a digest no peer can be trusted, and there is no other
+     * way to go on.
+     */
     NP_ASSERT(md5 != NULL && EVP_DigestInit_ex(md5, EVP_md5(), NULL) == 1 &&
               EVP_DigestUpdate(md5, cookie, strlen(cookie)) == 1 && EVP_DigestUpdate(md5, decimal, (size_t)len) == 1 &&
               EVP_DigestFinal_ex(md5, digest, &digest_len) == 1 && digest_len == DIGEST_LEN);

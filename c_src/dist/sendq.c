@@ -216,7 +216,10 @@ static int push_transfer(np_sendq *queue, sender *s, const np_control *control, 
 
 int np_sendq_push(np_sendq *queue, const np_control *control, size_t bound) {
     size_t len = payload_len(control);
-    /* Before anything is copied. A signal that would not even fit into an empty queue is not overload: it can never be sent. */
+    /*
+     * Before anything is copied. A signal that would not even fit into an empty queue is not overload: it can never
+     * be sent.
+     */
     if (len > PACKET_MAX || len > bound)
         return NP_ELIMIT;
     if (np_sendq_len(queue) + len > bound)
@@ -298,7 +301,10 @@ static int pump_turn(np_sendq *queue) {
     return 0;
 }
 
-/* Feeds transfers to the output while it is short. Out of memory: what is there goes out first, and the rest is tried again after it. */
+/*
+ * Feeds transfers to the output while it is short. Out of memory: what is there goes out first, and the rest is tried
+ * again after it.
+ */
 static void pump(np_sendq *queue) {
     while (queue->turn != NULL && np_buf_len(&queue->writing) + np_buf_len(&queue->filling) < NP_OUT_PUMP_BYTES)
         if (pump_turn(queue) < 0)

@@ -1,10 +1,10 @@
 /*
- * sendq.h - what is queued for one connection: the bytes being written, the bytes gathered behind them, and large messages on their way out in fragments.
- * A machine without IO; used by session.c only.
+ * sendq.h - what is queued for one connection: the bytes being written, the bytes gathered behind them, and large
+ * messages on their way out in fragments. A machine without IO; used by session.c only.
  *
- * A small message is appended to `filling` at once. A message above NP_FRAGMENT_BYTES becomes a transfer; its fragments go to `filling` in turn with those of
- * other transfers and only while little is waiting there. As long as a sender has a transfer, all it sends later queues up behind it: signals
- * of one process never overtake each other.
+ * A small message is appended to `filling` at once. A message above NP_FRAGMENT_BYTES becomes a transfer; its
+ * fragments go to `filling` in turn with those of other transfers and only while little is waiting there. As long as
+ * a sender has a transfer, all it sends later queues up behind it: signals of one process never overtake each other.
  */
 #ifndef NP_DIST_SENDQ_H
 #define NP_DIST_SENDQ_H

@@ -1,8 +1,10 @@
 /*
- * session.c - one established connection: framing and ticks; fragments.c reassembles, sendq.c queues what goes out, control.c knows the messages.
+ * session.c - one established connection: framing and ticks; fragments.c reassembles, sendq.c queues what goes out,
+ * control.c knows the messages.
  *
- * No IO: bytes and `now` in, control messages, bytes and the next deadline out. Main thread; owned and driven by node/peer.c.
- * Framing mirrors erts/emulator/beam/dist.c (erts_net_message, erts_decode_dist_ext); ticks mirror dist_util's con_loop.
+ * No IO: bytes and `now` in, control messages, bytes and the next deadline out. Main thread; owned and driven by
+ * node/peer.c. Framing mirrors erts/emulator/beam/dist.c (erts_net_message, erts_decode_dist_ext); ticks mirror
+ * dist_util's con_loop.
  */
 #include "dist/session.h"
 
