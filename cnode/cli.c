@@ -30,7 +30,7 @@ static const char help[] =
     "  --cookie-file FILE  where the cluster's cookie is; wins over node.cookie_file of the config\n"
     "  --connect NODE      connect to NODE and stay connected; may be given often, adds to node.connect\n"
     "  --supervised        for a parent that holds our stdin and stdout, such as an Erlang port: log to stdout\n"
-    "                      and drain when stdin ends\n"
+    "                      and drain at the line `stop` on stdin or at its end\n"
     "  --check-config      check the config, print `ok` and exit\n"
     "  --print-config      print the config with all defaults as YAML and exit\n"
     "  --version           print the version and exit\n"

@@ -22,7 +22,6 @@ enum {
     ATOM_CHARS_MAX = 255,    /* of OTP */
     POOL_NAME_MAX = 238,     /* NAME.WorkerSupervisor is an atom, too */
     LISTED_MAX = 4096,       /* seeds, cookies, peer ports: NP_PEERS_MAX */
-    ARGS_MAX = 1000,         /* arguments of a worker */
     TICK_TIME_S_MIN = 4,     /* a tick each second */
     TICK_TIME_S_MAX = 86400, /* a day; longer is off */
     MESSAGE_MB_MAX = 4095,   /* the length of a packet has 32 bits */
@@ -72,8 +71,6 @@ typedef struct raw_pool {
     int64_t *segments;
     char **start;
     unsigned start_count;
-    char **args;
-    unsigned args_count;
 } raw_pool;
 
 typedef struct raw_config {
@@ -141,7 +138,6 @@ static const cyaml_schema_field_t pool_fields[] = {
                          NP_ARRAY_LEN(isolations)),
     CYAML_FIELD_INT_PTR("segments", MAYBE, raw_pool, segments),
     CYAML_FIELD_SEQUENCE_COUNT("start", MAYBE, raw_pool, start, start_count, &value_schema, 0, NP_CONFIG_START_MAX),
-    CYAML_FIELD_SEQUENCE_COUNT("args", MAYBE, raw_pool, args, args_count, &value_schema, 0, ARGS_MAX),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t pool_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, raw_pool, pool_fields)};
@@ -375,7 +371,7 @@ static bool is_integer(const char *text) {
     return *text != '\0' && text[strspn(text, "0123456789")] == '\0' && (*text != '0' || text[1] == '\0');
 }
 
-/* A list of ids or arguments: plain decimal digits are an integer, all else is a binary. */
+/* A list of ids: plain decimal digits are an integer, all else is a binary. */
 static np_config_value *take_values(loader *loader, const char *where, char **raw, size_t count) {
     np_config_value *values = alloc_array(count, sizeof *values);
 
@@ -426,13 +422,17 @@ static void check_start_unique(loader *loader, const char *where, const np_confi
 /* Where the worker's code is: linked in, or a plugin that is there now. */
 static void take_worker(loader *loader, np_config_pool *pool, const char *where, const char *worker) {
     char *looked_at = NULL;
+    const np_config_env *env = loader->env;
+    char why[512];
 
     pool->worker = copy(worker);
-    if (loader->env->linked_in != NULL && loader->env->linked_in(worker))
+    if (env->linked_in != NULL && env->linked_in(worker))
         return;
-    pool->worker_file = np_path_find_worker(loader->dir, loader->env->program_dir, worker, &looked_at);
+    pool->worker_file = np_path_find_worker(loader->dir, env->program_dir, worker, &looked_at);
     if (pool->worker_file == NULL)
         np_config_file_error(loader->file, where, "no worker type '%.200s'; looked for %s", worker, looked_at);
+    else if (env->check_plugin != NULL && env->check_plugin(pool->worker_file, why, sizeof why) != 0)
+        np_config_file_error(loader->file, where, "%s", why);
     free(looked_at);
 }
 
@@ -471,8 +471,6 @@ static void take_pool(loader *loader, unsigned index, const raw_pool *raw) {
     pool->start = take_values(loader, start_path.text, raw->start, raw->start_count);
     pool->start_count = raw->start_count;
     check_start_unique(loader, start_path.text, pool->start, pool->start_count);
-    pool->args = take_values(loader, path("pools[%u].args", index).text, raw->args, raw->args_count);
-    pool->args_count = raw->args_count;
 }
 
 /* Is `name` what the node registers for the pool `of`: itself, its server, its first worker supervisor? */
@@ -493,13 +491,17 @@ static void check_pool_names(loader *loader) {
             const char *other = config->pools[k].name;
             path_text where = path("pools[%zu].name", i);
 
-            if (strcmp(name, other) == 0)
+            if (strcmp(name, other) == 0) {
                 np_config_file_error(loader->file, where.text, "'%.60s' is the name of pools[%zu] already", name, k);
-            else if (is_name_of(name, other) || is_name_of(other, name))
+                break;
+            }
+            if (is_name_of(name, other) || is_name_of(other, name)) {
                 np_config_file_error(loader->file, where.text,
                                      "'%.60s' clashes with '%.60s': a pool P registers P, P.Server and "
                                      "P.WorkerSupervisor",
                                      name, other);
+                break;
+            }
         }
     }
 }
@@ -591,7 +593,6 @@ void np_config_destroy(np_config **config_p) {
         free(pool->worker_file);
         free(pool->worker_module);
         free_values(pool->start, pool->start_count);
-        free_values(pool->args, pool->args_count);
     }
     for (size_t i = 0; i < config->connect_count; i++)
         free(config->connect[i]);

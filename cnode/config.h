@@ -13,17 +13,21 @@
 
 enum {
     NP_CONFIG_FILE_BYTES_MAX = 16 << 20, /* a larger file is no config but a mistake */
+    NP_CONFIG_NOT_OFFERED = 1000,  /* values of enums from here on are known but not listed among what is allowed */
     NP_CONFIG_START_MAX = 1000000, /* ids started with the node, per pool; as many workers as one node is made for */
 };
 
-/* An id of a worker, or an argument: an integer (plain decimal digits in YAML) or a binary (any other text, or quoted). */
+/* An id of a worker: an integer (plain decimal digits in YAML) or a binary (any other text, or quoted). */
 typedef struct np_config_value {
     bool is_text;
     int64_t number;
     char *text; /* NULL unless is_text */
 } np_config_value;
 
-typedef enum np_config_isolation { NP_CONFIG_INLINE, NP_CONFIG_PROCESS } np_config_isolation;
+typedef enum np_config_isolation {
+    NP_CONFIG_INLINE,
+    NP_CONFIG_PROCESS = NP_CONFIG_NOT_OFFERED /* known, but not in this version */
+} np_config_isolation;
 
 typedef struct np_config_cookie {
     char *node;        /* the peer */
@@ -44,8 +48,6 @@ typedef struct np_config_pool {
     uint32_t segments;             /* pools[].segments: default 1 */
     np_config_value *start;        /* pools[].start: ids started with the node, each once */
     size_t start_count;
-    np_config_value *args; /* pools[].args: the list of arguments every worker of `start` is initialised with */
-    size_t args_count;
 } np_config_pool;
 
 typedef struct np_config {
@@ -82,6 +84,8 @@ typedef struct np_config_env {
     size_t connect_count;
     const char *program_dir;             /* where the program is: plugins are looked for in its workers/ */
     bool (*linked_in)(const char *name); /* is this the name of a linked-in worker type; NULL: there are none */
+    /* can this file be used as a plugin: 0, or NP_EINVAL and why not; NULL: not asked */
+    int (*check_plugin)(const char *file, char *why, size_t size);
 } np_config_env;
 
 /*

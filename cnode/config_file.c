@@ -301,7 +301,8 @@ static void check_enum(np_config_file *file, const cyaml_schema_value_t *schema,
     for (uint32_t i = 0; i < schema->enumeration.count; i++) {
         if (strcmp(schema->enumeration.strings[i].str, text) == 0)
             return;
-        append(allowed, sizeof allowed, "%s%s", i > 0 ? ", " : "", schema->enumeration.strings[i].str);
+        if (schema->enumeration.strings[i].val < NP_CONFIG_NOT_OFFERED)
+            append(allowed, sizeof allowed, "%s%s", i > 0 ? ", " : "", schema->enumeration.strings[i].str);
     }
     error_at(file, line, path, "'%.*s' is not allowed; use one of: %s", SHOWN_MAX, text, allowed);
 }

@@ -84,8 +84,6 @@ static void print_pool(const np_config_pool *pool, FILE *to) {
     fprintf(to, "    segments: %u\n", pool->segments);
     fputs("    start: ", to);
     print_values(to, pool->start, pool->start_count);
-    fputs("    args: ", to);
-    print_values(to, pool->args, pool->args_count);
 }
 
 void np_config_print(const np_config *config, FILE *to) {

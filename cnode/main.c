@@ -11,6 +11,7 @@
 #include "cnode/cookie.h"
 #include "cnode/paths.h"
 #include "cnode/run.h"
+#include "cnode/workers.h"
 
 #include <native_pool/version.h>
 #include <pthread.h>
@@ -22,12 +23,15 @@
 
 enum { EXIT_USAGE = 2 };
 
-/* Reads and drops what the parent writes; at the end of stdin - it has closed it or died - asks this process to drain. */
+/*
+ * Waits for the end of stdin - the parent has closed it or died - or for the line "stop", and asks this process to drain.
+ * All else that is written there is dropped.
+ */
 static void *watch_stdin(void *arg) {
-    char buffer[512];
+    char line[64];
 
     (void)arg;
-    while (read(STDIN_FILENO, buffer, sizeof buffer) > 0)
+    while (fgets(line, sizeof line, stdin) != NULL && strcmp(line, "stop\n") != 0)
         ;
     kill(getpid(), SIGTERM);
     return NULL;
@@ -66,10 +70,6 @@ static int run(const np_cli *cli, const np_config *config) {
     int rc;
 
     np_log_set_level(config->log_level);
-    if (cli->supervised && become_supervised() != 0) {
-        NP_LOG(NP_LOG_ERROR, "cnode/main", "cannot watch stdin", "%s", "");
-        return EXIT_FAILURE;
-    }
     if (np_cookie_find(config->cookie_file, &cookie, &error) != 0) {
         fprintf(stderr, "native-pool: %s\n", error);
         fprintf(stderr, "native-pool: the cookie is taken from --cookie-file, node.cookie_file of the config, the "
@@ -89,7 +89,8 @@ static int with_config(const np_cli *cli) {
                                .connect = cli->connect,
                                .connect_count = cli->connect_count,
                                .program_dir = program_dir,
-                               .linked_in = np_run_linked_in};
+                               .linked_in = np_worker_is_linked_in,
+                               .check_plugin = np_worker_check_plugin};
     np_config *config;
     char *errors;
     int status = EXIT_SUCCESS;
@@ -120,6 +121,10 @@ int main(int argc, char **argv) {
         fprintf(stderr, "native-pool: %s\nTry 'native-pool --help'.\n", error);
         free(error);
         return EXIT_USAGE;
+    }
+    if (cli.supervised && become_supervised() != 0) {
+        fputs("native-pool: cannot watch stdin\n", stderr);
+        return EXIT_FAILURE;
     }
     switch (cli.action) {
     case NP_CLI_HELP: np_cli_print_help(stdout); return EXIT_SUCCESS;

@@ -6,12 +6,9 @@
 
 /*
  * Runs the node until a signal ends it. ready is called once, with the node's name, when it serves. Returns the exit status
- * of the program: 0 after a drain, 1 if the node could not start or failed (the log says why), 2 if a cookie of a peer
- * cannot be read.
+ * of the program: 0 after a drain, 1 if the node could not start or failed, 2 if a cookie of a peer or a worker cannot be
+ * loaded; stderr says why.
  */
 int np_run(const np_config *config, const char *cookie, void (*ready)(const char *name));
-
-/* Is this the name of a worker type that is linked into the program? */
-bool np_run_linked_in(const char *name);
 
 #endif

@@ -12,7 +12,7 @@
 
 -export([call/3, call/4, cast/3, whereis/2, nodes/0, ping/1, ping/2]).
 
--export_type([pool/0, id/0, options/0, error_reason/0]).
+-export_type([pool/0, id/0, options/0, find_error/0, call_error/0]).
 
 -type pool() :: module().
 %% The atom of a pool.
@@ -20,13 +20,15 @@
 %% The id of a worker, as in its ref `{ref, Module, Id}'.
 -type options() :: [{timeout, timeout()}] | #{timeout => timeout()}.
 %% `timeout' in milliseconds, for all of a call: to find the worker and to have its answer. Default 60000.
--type error_reason() ::
+-type find_error() ::
     %% the pool has no such worker
     not_registered
     %% no connected node serves the pool
     | no_pool
-    %% no answer within the time-out; the worker may have done it nevertheless
-    | timeout
+    %% no answer within the time-out; a worker that was called may have done it nevertheless
+    | timeout.
+-type call_error() ::
+    find_error()
     %% the connection to the worker's node went during the call
     | {nodedown, node()}
     %% the worker ended during the call, for this reason
@@ -39,7 +41,7 @@
 -define(PING_MS, 5000).
 
 %% @equiv call(Pool, Id, Request, [])
--spec call(pool(), id(), term()) -> {ok, Reply :: term()} | {error, error_reason()}.
+-spec call(pool(), id(), term()) -> {ok, Reply :: term()} | {error, call_error()}.
 call(Pool, Id, Request) ->
     call(Pool, Id, Request, ?CALL_MS).
 
@@ -47,7 +49,7 @@ call(Pool, Id, Request) ->
 %%
 %% The last argument is a time-out in milliseconds, `infinity', or a list or map of options. A worker that died since its pid was
 %% cached is looked up anew, so that a restarted one is found; a request is never carried out twice.
--spec call(pool(), id(), term(), timeout() | options()) -> {ok, Reply :: term()} | {error, error_reason()}.
+-spec call(pool(), id(), term(), timeout() | options()) -> {ok, Reply :: term()} | {error, call_error()}.
 call(Pool, Id, Request, Options) when is_atom(Pool) ->
     case timeout(Options, ?CALL_MS) of
         {ok, Timeout} -> call_until(Pool, Id, Request, deadline(Timeout));
@@ -57,7 +59,7 @@ call(Pool, Id, Request, Options) when is_atom(Pool) ->
 %% @doc Sends a cast to a worker that is running.
 %%
 %% `ok' says that the worker was there a moment ago, not that it has received or done anything.
--spec cast(pool(), id(), term()) -> ok | {error, error_reason()}.
+-spec cast(pool(), id(), term()) -> ok | {error, find_error()}.
 cast(Pool, Id, Message) ->
     case whereis(Pool, Id) of
         {ok, Pid} -> gen_server:cast(Pid, Message);
@@ -65,7 +67,7 @@ cast(Pool, Id, Message) ->
     end.
 
 %% @doc The pid of a worker, from the cache or from the nodes that serve the pool (within 5 s).
--spec whereis(pool(), id()) -> {ok, pid()} | {error, error_reason()}.
+-spec whereis(pool(), id()) -> {ok, pid()} | {error, find_error()}.
 whereis(Pool, Id) when is_atom(Pool) ->
     case native_pool_cache:find(Pool, Id) of
         {ok, _} = Found -> Found;

@@ -8,9 +8,12 @@
 -export([start/2, stop/1]).
 -export([init/1]).
 
--spec start(application:start_type(), term()) -> supervisor:startlink_ret().
+-spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
-    supervisor:start_link({local, native_pool_sup}, ?MODULE, []).
+    case supervisor:start_link({local, native_pool_sup}, ?MODULE, []) of
+        {ok, Pid} -> {ok, Pid};
+        {error, Reason} -> {error, Reason}
+    end.
 
 -spec stop(term()) -> ok.
 stop(_State) ->

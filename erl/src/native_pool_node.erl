@@ -37,7 +37,7 @@
     %% of the child_spec; default {native_pool_node, Name}
     | {id, term()}
     %% of the child_spec; default permanent
-    | {restart, supervisor:restart()}.
+    | {restart, permanent | transient | temporary}.
 -type options() :: #{atom() => term()} | [option()].
 %% The map has the same keys.
 -type info() :: #{name := node(), os_pid := non_neg_integer()}.
