@@ -33,6 +33,10 @@
 #define NP_MONITORS_MAX (1u << 24)          /* monitors and links held, all processes together */
 #define NP_ALIASES_MAX (1u << 22)           /* active aliases: calls of ours in flight */
 
+#define NP_LETTERS_MAX 1000000              /* messages between processes of this node that wait for the end of the turn */
+#define NP_LETTERS_BYTES_MAX (256u << 20)   /* ... and their bytes */
+#define NP_LETTERS_TURN 1000                /* ... delivered before the sockets are looked at again */
+
 /* ---- workers ---- */
 #define NP_MAILBOX_MAX 100000               /* messages waiting in one process (suspended, or while it sends to itself) */
 #define NP_MAILBOX_BYTES_MAX (64u << 20)    /* ... and their bytes */
