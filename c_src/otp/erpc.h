@@ -15,7 +15,7 @@ typedef struct np_spawn {
         NP_SPAWN_EXECUTE_CAST, /* {erpc, execute_cast, 3}: [M, F, Args]; nobody waits */
         NP_SPAWN_PLAIN,        /* spawn of an MFA */
         NP_SPAWN_FUN,          /* {erlang, apply, 2} with a fun: cannot be run here */
-        NP_SPAWN_BAD,          /* options or arguments that are none */
+        NP_SPAWN_BAD,          /* options or arguments that are none: answer badopt. Options that tune a BEAM process are no reason */
     } kind;
     np_in result; /* EXECUTE_CALL: the Res term, echoed in the answer */
     char module[NP_ATOM_BYTES_MAX + 1];
@@ -40,6 +40,7 @@ void np_erpc_call_begin(np_out *out, const np_ref *res, const char *module, cons
 
 /* ... and what came back: the payload of the DOWN. */
 typedef enum np_erpc_result { NP_ERPC_RETURN, NP_ERPC_THROW, NP_ERPC_EXIT, NP_ERPC_ERROR, NP_ERPC_SIGNAL } np_erpc_result;
+/* value: V, the thrown term, the reason (of an error without its stack), or for SIGNAL the whole reason. */
 np_erpc_result np_erpc_read_result(np_in reason, const np_ref *res, np_in *value);
 
 #endif

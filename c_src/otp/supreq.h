@@ -37,10 +37,10 @@ typedef struct np_supreq {
     } spec;
 } np_supreq;
 
-/* A malformed start_child: kind is START_CHILD* and the result NP_EBADTERM: answer {error, {invalid_child_spec, Request}}. */
+/* Reads shapes only: that spec.restart, shutdown, type and modules are sensible terms is for the supervision tree to check. A malformed start_child: kind is START_CHILD* and the result NP_EBADTERM: answer {error, {invalid_child_spec, Request}}. */
 int np_supreq_parse(np_in request, np_supreq *req);
 
-/* One element of which_children: {Id, Pid, Type, Modules}. id NULL: the atom undefined. modules NULL: the atom dynamic. */
+/* One element of which_children: {Id, Pid, Type, Modules}. id NULL: the atom undefined. pid NULL: undefined. modules NULL: the atom dynamic. */
 void np_supreq_child(np_out *out, const char *id, const np_pid *pid, bool supervisor, const char *module);
 
 /* The count_children answer. */

@@ -1,0 +1,87 @@
+/*
+ * gen.c - reads and builds the messages of OTP's gen module (protocols.md section 6; lib/stdlib/src/gen.erl).
+ *
+ * Main thread. np_gen_parse runs once for every message of every process: no allocation, no copy.
+ */
+#include "otp/gen.h"
+
+/* gen:reply/2: {To, [alias|Alias]} and {To, [[alias|Alias] | _]} are answered to the alias, anything else to To. */
+static bool tag_alias(np_in tag, np_ref *alias) {
+    np_list list;
+    np_in head, tail;
+    if (np_in_list(&tag, &list) < 0 || !np_list_next(&list, &head))
+        return false;
+    if (np_in_match(&head, "alias") == 0)
+        return list.left == 0 && !np_list_tail(&list, &tail) && np_in_ref(&tail, alias) == 0;
+
+    np_list inner;
+    np_in first;
+    if (np_in_list(&head, &inner) < 0 || !np_list_next(&inner, &first) || np_in_match(&first, "alias") < 0)
+        return false;
+    return inner.left == 0 && !np_list_tail(&inner, &tail) && np_in_ref(&tail, alias) == 0;
+}
+
+int np_gen_from(np_in *in, np_from *from) {
+    np_in at = *in;
+    if (np_in_tuple_of(&at, 2) < 0 || np_in_pid(&at, &from->pid) < 0 || np_in_term(&at, &from->tag) < 0)
+        return NP_ETYPE;
+    from->has_alias = tag_alias(from->tag, &from->alias);
+    *in = at;
+    return 0;
+}
+
+void np_gen_parse(np_in message, np_gen *gen) {
+    np_in at = message;
+    uint32_t arity;
+    gen->kind = NP_GEN_INFO;
+    gen->body = message;
+    if (np_in_tuple(&at, &arity) < 0)
+        return;
+    if (arity == 3) {
+        np_gen_kind kind;
+        np_in body;
+        if (np_in_match(&at, "$gen_call") == 0)
+            kind = NP_GEN_CALL;
+        else if (np_in_match(&at, "system") == 0)
+            kind = NP_GEN_SYSTEM;
+        else
+            return;
+        if (np_gen_from(&at, &gen->from) < 0 || np_in_term(&at, &body) < 0)
+            return;
+        gen->kind = kind;
+        gen->body = body;
+    } else if (arity == 2 && np_in_match(&at, "$gen_cast") == 0) {
+        np_in body;
+        if (np_in_term(&at, &body) < 0)
+            return;
+        gen->kind = NP_GEN_CAST;
+        gen->body = body;
+    }
+}
+
+void np_gen_reply_begin(np_out *out, const np_from *from) {
+    np_out_tuple(out, 2);
+    np_out_term(out, &from->tag);
+}
+
+void np_gen_call_begin(np_out *out, const np_pid *self, const np_ref *ref) {
+    np_out_tuple(out, 3);
+    np_out_atom(out, "$gen_call");
+    np_out_tuple(out, 2);
+    np_out_pid(out, self);
+    np_out_list(out, 1);
+    np_out_atom(out, "alias");
+    np_out_ref(out, ref);
+}
+
+void np_gen_cast_begin(np_out *out) {
+    np_out_tuple(out, 2);
+    np_out_atom(out, "$gen_cast");
+}
+
+int np_gen_read_reply(np_in message, np_ref *ref, np_in *reply) {
+    np_in tag;
+    if (np_in_tuple_of(&message, 2) < 0 || np_in_term(&message, &tag) < 0 || !tag_alias(tag, ref))
+        return NP_ETYPE;
+    return np_in_term(&message, reply);
+}
