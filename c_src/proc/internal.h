@@ -119,6 +119,7 @@ struct np_procs {
 
     np_rel_link pending; /* the inner queue */
     np_rel_link *pending_tail;
+    bool woken;   /* np_procs_io.wake has been called */
     bool running; /* a signal is being handled: class functions may be below us on the stack */
     np_buf scratch;
 
@@ -221,6 +222,9 @@ np_reason *np_reason_of_error(const np_procs *procs, int error);
 
 /* Handles what is in the inner queue, unless that is being done further up the stack already. */
 void np_queue_drain(np_procs *procs);
+
+/* Asks for np_procs_run if something is waiting that nobody will come to by himself. */
+void np_queue_wake(np_procs *procs);
 
 /* Keeps an EXIT, EXIT2 or DOWN for later. */
 int np_queue_signal(np_procs *procs, const np_signal *signal);

@@ -75,6 +75,7 @@ int np_procs_link(np_procs *procs, const np_pid *self, const np_pid *pid) {
     }
     if (gone != NULL)
         np_rel_pend(procs, rel, end_of(rel, pid), gone);
+    np_queue_wake(procs);
     return 0;
 }
 

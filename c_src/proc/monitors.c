@@ -74,6 +74,7 @@ static int watch(np_procs *procs, const np_pid *self, const np_pid *target, np_t
     /* The io may have taken the node down meanwhile, and the record with it: look again. */
     if (gone != NULL && np_rel_monitor(procs, self, ref) == rel && !rel->pending)
         np_rel_pend(procs, rel, 1, gone);
+    np_queue_wake(procs);
     return 0;
 
 fail:

@@ -163,6 +163,14 @@ void np_slot_end(np_procs *procs, np_slot *slot, const np_pid *pid, np_in reason
     np_reason_unref(copy);
 }
 
+int np_procs_set_target(np_procs *procs, const np_pid *pid, void *target) {
+    np_slot *slot = np_slot_find(procs, pid);
+    if (slot == NULL)
+        return NP_ENOPROC;
+    slot->target = target;
+    return 0;
+}
+
 void np_procs_exit(np_procs *procs, const np_pid *pid, np_in reason) {
     np_slot *slot = np_slot_find(procs, pid);
     if (slot != NULL) {

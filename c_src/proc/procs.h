@@ -60,6 +60,11 @@ typedef struct np_procs_io {
      * node than the one connected (the same with noproc; OTP closes the connection on an EXIT or UNLINK_ID to such a pid, so nothing may be sent).
      */
     int (*signal)(void *arg, const np_signal *signal);
+    /*
+     * np_procs_monitor* or np_procs_link has left something for np_procs_run, which is to be called soon, but not from within. Called once until that has
+     * been done. NULL: the caller looks at np_procs_pending itself.
+     */
+    void (*wake)(void *arg);
 } np_procs_io;
 
 /* node and creation are those of all pids and refs made here. NULL when out of memory. */
@@ -68,8 +73,8 @@ void np_procs_destroy(np_procs **procs); /* tells nobody */
 
 /*
  * Handles what is waiting in the inner queue. Every function below that can end a process or takes a signal does so itself before it returns; only
- * np_procs_monitor*, np_procs_link do not, because their caller must get the reference before the DOWN. So whoever calls those from outside of
- * class functions calls this afterwards (once a loop turn is enough).
+ * np_procs_monitor* and np_procs_link do not, because their caller must get the reference before the DOWN. After those, called from outside of
+ * class functions, it is up to the caller (once a loop turn is enough; np_procs_io.wake says when). Does nothing within a class function.
  */
 void np_procs_run(np_procs *procs);
 bool np_procs_pending(const np_procs *procs); /* there is something to run */

@@ -180,6 +180,15 @@ void np_queue_drain(np_procs *procs) {
     for (uint32_t n = 0; procs->pending != 0 && n < NP_DRAIN_MAX; n++)
         deliver(procs, np_rel_of(procs->pending), np_rel_end_of(procs->pending));
     procs->running = false;
+    procs->woken = false;
+    np_queue_wake(procs); /* more than NP_DRAIN_MAX */
+}
+
+void np_queue_wake(np_procs *procs) {
+    if (procs->pending == 0 || procs->running || procs->woken || procs->io.wake == NULL)
+        return;
+    procs->woken = true;
+    procs->io.wake(procs->io.arg);
 }
 
 void np_procs_run(np_procs *procs) { np_queue_drain(procs); }
