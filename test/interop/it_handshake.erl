@@ -151,7 +151,7 @@ empty_and_huge_messages() -> np_victim:with(fun(#{port := Port}) ->
          S = np_raw:open(Port),
          gen_tcp:send(S, Bytes),
          ?assert(np_raw:is_closed(S, 1000), Bytes)
-     end || Bytes <- [<<0:16>>, <<0:32>>, <<16#ffff:16>>, <<16#ffff:16, 0:8000>>, [<<16#ffff:16>>, binary:copy(<<"N">>, 65535)], binary:copy(<<255>>, 1000000)]] end).
+     end || Bytes <- [<<0:16>>, <<0:32>>, <<16#ffff:16, 0:8000>>, [<<16#ffff:16>>, binary:copy(<<"N">>, 65535)], binary:copy(<<255>>, 1000000)]] end).
 
 random_bytes() -> np_victim:with(fun(#{port := Port}) ->
     rand:seed(exsss, {4, 5, 6}),

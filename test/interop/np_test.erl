@@ -30,7 +30,7 @@ run() ->
 run(Cases0) ->
     np_node:start(),
     Start = erlang:monotonic_time(millisecond),
-    Cases = [C || {_, _, O} = C <- Cases0, np_node:mode() =:= native orelse not maps:get(native, O, false)],
+    Cases = [C || {_, _, O} = C <- Cases0, np_node:mode() =:= native orelse os:getenv("NP_ALL") =:= "1" orelse not maps:get(native, O, false)],
     Main = lists:any(fun({_, _, O}) -> not maps:get(own_node, O, false) end, Cases),
     Main andalso np_node:start_main(),
     {Slow, Rest} = lists:partition(fun({_, _, O}) -> maps:get(slow, O, false) end, Cases),
