@@ -276,6 +276,11 @@ static bool parse_address(const char *text, uint16_t port, struct sockaddr_stora
            uv_ip6_addr(text, port, (struct sockaddr_in6 *)(void *)address) == 0;
 }
 
+bool np_address_is_numeric(const char *text) {
+    struct sockaddr_storage address;
+    return parse_address(text, 0, &address);
+}
+
 int np_stream_connect(np_stream **to, np_loop *loop, const char *host, uint16_t port, const np_stream_events *events,
                       void *arg) {
     if (strlen(host) > HOST_MAX) return NP_EIO;

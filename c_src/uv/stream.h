@@ -35,6 +35,9 @@ typedef struct np_stream_events {
 int np_stream_connect(np_stream **stream, np_loop *loop, const char *host, uint16_t port, const np_stream_events *events,
                       void *arg);
 
+/* Is this text an IPv4 or IPv6 address, not a name? */
+bool np_address_is_numeric(const char *text);
+
 /* Takes over the callbacks of an accepted stream. */
 void np_stream_adopt(np_stream *stream, const np_stream_events *events, void *arg);
 
