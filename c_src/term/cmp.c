@@ -122,8 +122,8 @@ static int port_cmp(const uint8_t **a, const uint8_t **b) {
     np_wire_id y;
     *a = np_wire_port(*a, &x);
     *b = np_wire_port(*b, &y);
-    int order = order_u64(x.num, y.num);
-    return order != 0 ? order : node_cmp(&x, &y);
+    int order = node_cmp(&x, &y);
+    return order != 0 ? order : order_u64(x.num, y.num);
 }
 
 static int ref_cmp(const uint8_t **a, const uint8_t **b) {
