@@ -64,7 +64,7 @@ static void announce(const char *name) {
     fflush(stdout);
 }
 
-static int run(const np_cli *cli, const np_config *config) {
+static int run(const np_config *config) {
     np_cookie_text cookie;
     char *error = NULL;
     int rc;
@@ -106,7 +106,7 @@ static int with_config(const np_cli *cli) {
     else if (cli->action == NP_CLI_PRINT_CONFIG)
         np_config_print(config, stdout);
     else
-        status = run(cli, config);
+        status = run(config);
     np_config_destroy(&config);
     free(program_dir);
     return status;
