@@ -5,7 +5,6 @@
  */
 #include "segment/internal.h"
 
-#include "base/assert.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "term/names.h"
@@ -242,17 +241,9 @@ static void timer_fired(np_timer *base, void *arg) {
     (void)base;
     np_worker_timer *timer = arg;
     np_worker *worker = timer->worker;
-    const np_worker_ops *ops = worker->runtime->config.ops;
     uint64_t tag = timer->tag;
     np_worker_timer_free(timer);
-    if (ops->handle_timer == NULL) return;
-    NP_ASSERT(!worker->running);
-    worker->running = true;
-    np_buf_clear(&worker->runtime->stop_buf, KEEP);
-    np_out_init(&worker->runtime->stop, &worker->runtime->stop_buf, worker->runtime->config.message_max);
-    int result = ops->handle_timer(worker, worker->state, tag);
-    worker->running = false;
-    np_worker_settle(worker, result, "handle_timer");
+    np_worker_timer_due(worker, tag);
 }
 
 int np_timer_start(np_ctx *ctx, uint64_t ms, uint64_t tag) {

@@ -4,6 +4,7 @@
 #ifndef NP_SEGMENT_INTERNAL_H
 #define NP_SEGMENT_INTERNAL_H
 
+#include "base/log.h"
 #include "base/map.h"
 #include "otp/sys.h"
 #include "segment/runtime.h"
@@ -64,15 +65,16 @@ struct np_runtime {
     np_out build;
     np_out stop;
     np_runtime_stats stats;
+    np_log_limit drop_limit;
 };
-
-/* What a callback's result means for the worker; ends it if need be. Returns false when the worker is gone. */
-bool np_worker_settle(np_worker *worker, int result, const char *callback);
 
 /* Exactly one well-formed term was built: a cursor over it. NP_EBADTERM, or the builder's error. */
 int np_built_term(const np_out *out, np_in *term);
 
 void np_owed_free(np_owed *owed);
 void np_worker_timer_free(np_worker_timer *timer);
+
+/* A timer has come (and is freed already): handle_timer, or its place in the mailbox of a suspended worker. */
+void np_worker_timer_due(np_worker *worker, uint64_t tag);
 
 #endif

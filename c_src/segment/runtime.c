@@ -7,7 +7,6 @@
 #include "segment/internal.h"
 
 #include "base/assert.h"
-#include "base/limits.h"
 #include "base/log.h"
 #include "term/print.h"
 #include "term/validate.h"
@@ -185,7 +184,8 @@ static void crash(np_worker *worker, int error, const char *callback) {
     worker_end(worker, reason);
 }
 
-bool np_worker_settle(np_worker *worker, int result, const char *callback) {
+/* What a callback's result means for the worker; ends it if need be. False when the worker is gone. */
+static bool settle(np_worker *worker, int result, const char *callback) {
     np_runtime *runtime = worker->runtime;
     if (worker->killed) {
         worker_free(worker);
@@ -251,7 +251,7 @@ static bool call(np_worker *worker, const np_gen *gen) {
         result = ops->handle_call(worker, worker->state, &caller, &request, &out);
         leave(worker);
     }
-    if (worker->killed) return np_worker_settle(worker, result, "handle_call");
+    if (worker->killed) return settle(worker, result, "handle_call");
     if (result == NP_UNHANDLED) { /* the seed's default: {unhandled, Msg} */
         unhandled(worker, "call", &gen->body);
         np_out_reset(&out);
@@ -277,7 +277,7 @@ static bool call(np_worker *worker, const np_gen *gen) {
         }
         send_reply(worker, &gen->from, payload);
     }
-    return np_worker_settle(worker, result, "handle_call");
+    return settle(worker, result, "handle_call");
 }
 
 static bool message(np_worker *worker, const np_gen *gen, bool cast) {
@@ -294,7 +294,7 @@ static bool message(np_worker *worker, const np_gen *gen, bool cast) {
         leave(worker);
     }
     if (result == NP_UNHANDLED) unhandled(worker, cast ? "cast" : "info", &gen->body);
-    return np_worker_settle(worker, result, name);
+    return settle(worker, result, name);
 }
 
 /* False when the worker is gone. */
@@ -318,12 +318,64 @@ static void fetch_state(void *self, np_out *out) {
     if (result != NP_REPLY || np_out_len(out) == begin) np_out_atom(out, "undefined");
 }
 
+static void dropped(np_worker *worker) {
+    np_runtime *runtime = worker->runtime;
+    if (!np_log_allowed(&runtime->drop_limit, runtime->host.now_ms(runtime->host.arg), WHERE)) return;
+    char ref[TEXT_MAX];
+    np_in ref_term = np_worker_ref(worker);
+    NP_LOG(NP_LOG_WARNING, WHERE, "mailbox of a suspended worker is full, message dropped", "pool=%s ref=%s",
+           runtime->config.pool, np_term_text(&ref_term, ref, sizeof ref));
+}
+
+/*
+ * Timers and answers to calls of ours are messages in OTP, so a suspended worker must not see them either: they wait in its mailbox in a form no
+ * term has (their first byte is no tag).
+ */
+enum { EVENT_REPLY = 0, EVENT_TIMER = 1, EVENT_HEAD = 1 + 8 + 4 };
+
+static bool run_event(np_worker *worker, int kind, uint64_t tag, int status, np_in value) {
+    const np_worker_ops *ops = worker->runtime->config.ops;
+    int result = NP_REPLY;
+    if (kind == EVENT_TIMER ? ops->handle_timer == NULL : ops->handle_reply == NULL) return true;
+    enter(worker);
+    if (kind == EVENT_TIMER) {
+        result = ops->handle_timer(worker, worker->state, tag);
+    } else {
+        result = ops->handle_reply(worker, worker->state, tag, status, &value);
+    }
+    leave(worker);
+    return settle(worker, result, kind == EVENT_TIMER ? "handle_timer" : "handle_reply");
+}
+
+static void event(np_worker *worker, int kind, uint64_t tag, int status, np_in value) {
+    if (np_sys_none(worker->sys) || !np_sys_suspended(worker->sys)) {
+        run_event(worker, kind, tag, status, value);
+        return;
+    }
+    np_buf kept = NP_BUF_INIT;
+    np_bytes bytes = np_in_bytes(&value);
+    int error = np_buf_append_u8(&kept, (uint8_t)kind);
+    if (error == 0) error = np_buf_append_u64(&kept, tag);
+    if (error == 0) error = np_buf_append_u32(&kept, (uint32_t)status);
+    if (error == 0 && bytes.len > 0) error = np_buf_append(&kept, bytes.data, bytes.len);
+    if (error == 0) error = np_sys_keep(worker->sys, cursor(np_buf_head(&kept), np_buf_len(&kept)));
+    if (error < 0) dropped(worker);
+    np_buf_fini(&kept);
+}
+
+static bool dispatch_kept(np_worker *worker, const uint8_t *data, size_t len) {
+    if (data[0] <= EVENT_TIMER)
+        return run_event(worker, data[0], np_get_u64(data + 1), (int)(int32_t)np_get_u32(data + 9),
+                         cursor(data + EVENT_HEAD, len - EVENT_HEAD));
+    np_gen gen;
+    np_gen_parse(cursor(data, len), &gen);
+    return dispatch(worker, &gen);
+}
+
 static void resume(np_worker *worker) {
     np_buf *buf = &worker->runtime->take_buf;
     while (np_sys_take(&worker->sys, buf)) {
-        np_gen gen;
-        np_gen_parse(cursor(np_buf_head(buf), np_buf_len(buf)), &gen);
-        if (!dispatch(worker, &gen)) return;
+        if (!dispatch_kept(worker, np_buf_head(buf), np_buf_len(buf))) return;
     }
 }
 
@@ -368,10 +420,7 @@ static void system_message(np_worker *worker, const np_gen *gen) {
 static void refuse(np_worker *worker, const np_gen *gen) {
     np_runtime *runtime = worker->runtime;
     if (gen->kind != NP_GEN_CALL) {
-        char ref[TEXT_MAX];
-        np_in ref_term = np_worker_ref(worker);
-        NP_LOG(NP_LOG_WARNING, WHERE, "mailbox of a suspended worker is full, message dropped", "pool=%s ref=%s",
-               runtime->config.pool, np_term_text(&ref_term, ref, sizeof ref));
+        dropped(worker);
         return;
     }
     np_buf_clear(&runtime->reply_buf, SCRATCH_KEEP);
@@ -403,10 +452,7 @@ void np_runtime_deliver(np_worker *worker, np_in in) {
 }
 
 void np_runtime_reply(np_worker *worker, uint64_t tag, int status, np_in value) {
-    const np_worker_ops *ops = worker->runtime->config.ops;
-    if (ops->handle_reply == NULL) return;
-    enter(worker);
-    int result = ops->handle_reply(worker, worker->state, tag, status, &value);
-    leave(worker);
-    np_worker_settle(worker, result, "handle_reply");
+    event(worker, EVENT_REPLY, tag, status, value);
 }
+
+void np_worker_timer_due(np_worker *worker, uint64_t tag) { event(worker, EVENT_TIMER, tag, 0, cursor(NULL, 0)); }
