@@ -175,6 +175,13 @@ static size_t shortest_digits(double value, char *digits, int *place) {
         (void)snprintf(text, sizeof(text), "%.*e", precision, value);
         if (strtod(text, NULL) == value)
             break;
+        /* Above a power of two doubles lie wider apart than below: the next digit up may do where the nearest, below, does not. */
+        char *last = strchr(text, 'e') - 1;
+        if (*last == '9')
+            continue;
+        ++*last;
+        if (strtod(text, NULL) == value)
+            break;
     }
     size_t len = 0;
     char *at = text;
