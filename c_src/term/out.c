@@ -11,6 +11,7 @@
 #include "term/wire.h"
 
 #include <ei.h>
+#include <math.h>
 
 static void fail(np_out *out, int error) {
     if (out->error == 0)
@@ -136,7 +137,7 @@ void np_out_uint(np_out *out, uint64_t value) {
 void np_out_double(np_out *out, double value) {
     int index = 0;
     char bytes[9];
-    if (ei_encode_double(bytes, &index, value) < 0) { /* refuses what is not finite */
+    if (!isfinite(value) || ei_encode_double(bytes, &index, value) < 0) {
         fail(out, NP_EINVAL);
         return;
     }
