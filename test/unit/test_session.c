@@ -379,7 +379,7 @@ static void too_large(void **state) {
         open_with(&o, NP_DFLAGS_OURS, &limits);
         int rc = 0;
         for (size_t i = 0; i < 4; i += chunk)
-            rc = feed(&o, "\0\0\3\xe9" + i, chunk); /* 1001: refused before the first byte of it */
+            rc = feed(&o, &"\0\0\3\xe9"[i], chunk); /* 1001: refused before the first byte of it */
         assert_int_equal(rc, NP_ELIMIT);
         assert_string_equal(np_session_reason(o.s), "packet of 1001 bytes is larger than the limit of 1000");
         close_session(&o);
