@@ -259,6 +259,7 @@ static void on_connected(void *arg) {
 
 static void on_data(void *arg, const uint8_t *data, size_t len) {
     np_peer *peer = arg;
+    peer->heard = true;
     if (peer->state == NP_PEER_HANDSHAKE) {
         size_t used = shake(peer, data, len);
         data += used;

@@ -56,6 +56,7 @@ struct np_peer {
     np_timer unpause; /* the end of a pause in reading */
     np_task again;    /* flushes on in the next turn */
     uint32_t step;
+    bool heard; /* any byte from it */
     bool paused;
     uint64_t read_since_ms; /* first bytes since the last pause; UINT64_MAX: none yet */
     uint64_t flags;         /* UP: negotiated */

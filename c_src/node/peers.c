@@ -37,7 +37,7 @@ typedef struct target {
     bool seed;
     bool wanted; /* seed or discovered: dialled, and dialled again */
     bool held; /* in use up the stack: not to be freed */
-    bool warned;
+    int warned_error; /* of the last warning; 0: none since it was last up */
     uint64_t warned_ms;
     uint64_t give_up_ms; /* not for seeds */
     uint32_t failures;   /* dials since it was last up */
@@ -249,10 +249,15 @@ static void redial_in(target *t, uint64_t delay_ms) {
     np_timers_start(np_loop_timers(t->peers->loop), &t->retry, now_of(t->peers) + delay_ms, on_retry, t);
 }
 
+/* It is there, but a dial will go the same way until somebody changes something. */
+static bool does_not_want_us(int error) {
+    return error == NP_EAUTH || error == NP_EINVAL || error == NP_ENOTSUP || error == NP_EPROTO;
+}
+
 /* Doubled with every failure up to the maximum, with half of it random, so that two nodes do not keep dialling each other in step. */
 static uint64_t backoff_ms(np_peers *peers, const target *t, int error) {
     uint64_t delay = NP_RECONNECT_MAX_MS;
-    if (error == NP_EAUTH || error == NP_EINVAL || error == NP_ENOTSUP)
+    if (does_not_want_us(error))
         delay = REFUSED_MS;
     else if (t->failures < 16 && ((uint64_t)NP_RECONNECT_MIN_MS << t->failures) < delay)
         delay = (uint64_t)NP_RECONNECT_MIN_MS << t->failures;
@@ -270,8 +275,9 @@ static void dial_failed(target *t, int error, const char *why) {
         return;
     }
     bool crossed = error == NP_EBUSY || error == NP_EEXIST; /* it is dialling us, or thinks it is connected */
-    if (t->seed && !crossed && (!t->warned || now - t->warned_ms >= WARN_MS)) {
-        t->warned = true;
+    bool news = t->warned_error == 0 || (does_not_want_us(error) && t->warned_error != error);
+    if (t->seed && !crossed && (news || now - t->warned_ms >= WARN_MS)) {
+        t->warned_error = error;
         t->warned_ms = now;
         NP_LOG(NP_LOG_WARNING, WHERE, "cannot connect, retrying", "peer=%s reason=\"%s\"", t->name, why);
     } else {
@@ -389,7 +395,7 @@ static int on_up(void *arg, np_peer *peer) {
     if (t->up != NULL) lose(peers, t, NP_LOG_NOTICE, "replaced by a new connection");
     t->up = peer;
     t->failures = 0;
-    t->warned = false;
+    t->warned_error = 0;
     np_timers_stop(np_loop_timers(peers->loop), &t->retry);
     peers->past.connects++;
     NP_LOG(NP_LOG_NOTICE, WHERE, "connected", "peer=%s address=%s dialled=%s flags=0x%llx", t->name, peer->address,
@@ -421,7 +427,7 @@ static void refused(np_peers *peers, const np_peer *peer, int error, const char 
         crossed = t != NULL && (t->up != NULL || t->dial != NULL || t->lookup != NULL);
     }
     if (!crossed) peers->past.refused++;
-    if (crossed || (error == NP_ECLOSED && name[0] == '\0' && peer->step == 0))
+    if (crossed || (error == NP_ECLOSED && !peer->heard))
         NP_LOG(NP_LOG_INFO, WHERE, "handshake given up", "address=%s peer=%s reason=\"%s\"", peer->address, name, reason);
     else if (np_log_allowed(&peers->refused_limit, now_of(peers), WHERE))
         NP_LOG(NP_LOG_WARNING, WHERE, "handshake refused", "address=%s peer=%s reason=\"%s\"", peer->address, name, reason);
