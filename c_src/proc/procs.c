@@ -261,7 +261,8 @@ static bool addressed(const np_procs *procs, const np_signal *signal) {
     switch (signal->kind) {
     case NP_SIGNAL_MONITOR:
     case NP_SIGNAL_DEMONITOR:
-        return signal->from.node != 0 && signal->from.node != procs->node && (by_name || signal->to.node == procs->node);
+        return signal->from.node != 0 && signal->from.node != procs->node &&
+               (by_name || np_pid_none(&signal->to) || signal->to.node == procs->node); /* none: the name is the atom '' */
     case NP_SIGNAL_DOWN:
         return (by_name || (signal->from.node != 0 && signal->from.node != procs->node)) &&
                signal->to.node == procs->node;
