@@ -391,9 +391,14 @@ static uint8_t *put_atom(uint8_t *p, np_str atom) {
     return put_bytes(p + 3, atom.data, atom.len);
 }
 
+static uint8_t *put_node(uint8_t *p, np_node_id node) {
+    np_bytes atom = np_name_atom(node);
+    return put_bytes(p, atom.data, atom.len);
+}
+
 static uint8_t *put_pid(uint8_t *p, const np_pid *pid) {
-    *p++ = TAG_NEW_PID;
-    p = put_atom(p, np_name_str(pid->node));
+    *p = TAG_NEW_PID;
+    p = put_node(p + 1, pid->node);
     np_put_u32(p, pid->num);
     np_put_u32(p + 4, pid->serial);
     np_put_u32(p + 8, pid->creation);
@@ -401,9 +406,9 @@ static uint8_t *put_pid(uint8_t *p, const np_pid *pid) {
 }
 
 static uint8_t *put_ref(uint8_t *p, const np_ref *ref) {
-    p[0] = TAG_NEWER_REFERENCE;
+    *p = TAG_NEWER_REFERENCE;
     np_put_u16(p + 1, (uint16_t)ref->len);
-    p = put_atom(p + 3, np_name_str(ref->node));
+    p = put_node(p + 3, ref->node);
     np_put_u32(p, ref->creation);
     p += 4;
     for (uint32_t i = 0; i < ref->len; i++, p += 4)

@@ -413,8 +413,8 @@ static void take_message(np_handshake *h, const uint8_t *data, size_t len) {
     } else if (data[0] == 'n' && (h->step == STEP_NAME || h->step == STEP_CHALLENGE)) {
         fail_old(h);
     } else {
-        fail(h, NP_EPROTO, "%s sent a message of type 0x%02x in place of %s: is it an Erlang node%s?", peer_name(h),
-             data[0], states[h->step].awaits, data[0] == 0x16 ? ", and one without TLS" : "");
+        fail(h, NP_EPROTO, "%s sent a message of type 0x%02x in place of %s: is it an Erlang node?", peer_name(h),
+             data[0], states[h->step].awaits);
     }
 }
 

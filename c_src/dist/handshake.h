@@ -63,7 +63,10 @@ size_t np_handshake_feed(np_handshake *handshake, const uint8_t *data, size_t le
  */
 void np_handshake_abort(np_handshake *handshake, int error);
 
-/* Bytes to send; the owner consumes them. The initiator has some from the start. */
+/*
+ * Bytes to send; the owner consumes them. The initiator has some from the start; what an acceptor still has when it is
+ * DONE (its acknowledgement) goes out before the session's first byte.
+ */
 np_buf *np_handshake_output(np_handshake *handshake);
 
 np_handshake_state np_handshake_get_state(const np_handshake *handshake);

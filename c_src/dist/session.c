@@ -53,21 +53,21 @@ struct np_session {
 
 /* ---- ends ---- */
 
-static int end(np_session *s, int error, const char *what, size_t packet_len, const char *why, const uint8_t *data,
-               size_t len) {
-    int n = snprintf(s->reason, sizeof s->reason, "%s of %zu bytes is no distribution message: %s (", what, packet_len,
-                     why);
-    size_t shown = len < REASON_BYTES ? len : REASON_BYTES, at = (size_t)n;
-    for (size_t i = 0; i < shown && at + 8 < sizeof s->reason; i++)
-        at += (size_t)snprintf(s->reason + at, sizeof s->reason - at, i > 0 ? " %02x" : "%02x", data[i]);
-    if (at + 8 < sizeof s->reason)
-        snprintf(s->reason + at, sizeof s->reason - at, shown < len ? " ...)" : ")");
+/* "packet of 7 bytes is no distribution message: control tuple has an unknown opcode (83 44 00 68 01 61 63)" */
+static int end(np_session *s, int error, const char *what, const char *why, const uint8_t *packet, size_t len) {
+    const char *verdict = error == NP_EPROTO || error == NP_EBADTERM ? "is no distribution message" : "cannot be taken";
+    size_t shown = len < REASON_BYTES ? len : REASON_BYTES, size = sizeof s->reason;
+    size_t at = (size_t)snprintf(s->reason, size, "%s of %zu bytes %s: %s (", what, len, verdict, why);
+    NP_ASSERT(at + 3 * REASON_BYTES + 8 < size); /* all of these texts are ours */
+    for (size_t i = 0; i < shown; i++)
+        at += (size_t)snprintf(s->reason + at, size - at, i > 0 ? " %02x" : "%02x", packet[i]);
+    snprintf(s->reason + at, size - at, shown < len ? " ...)" : ")");
     s->error = error;
     return error;
 }
 
 static int end_packet(np_session *s, int error, const uint8_t *packet, size_t len, const char *why) {
-    return end(s, error, "packet", len, why, packet, len);
+    return end(s, error, "packet", why, packet, len);
 }
 
 /* ---- receiving ---- */
@@ -77,7 +77,7 @@ static int deliver(np_session *s, np_in tuple, np_in payload, const uint8_t *pac
     const char *why = "";
     int rc = np_control_decode(&control, tuple, payload, &s->names, &why);
     if (rc < 0)
-        return end(s, rc, what, len, why, packet, len);
+        return end(s, rc, what, why, packet, len);
     rc = s->sink.control(s->sink.arg, &control);
     if (rc < 0) {
         char text[REASON_MAX / 2];
@@ -106,9 +106,8 @@ static int open_payload(np_session *s, np_in *payload, const uint8_t *data, size
     int rc = np_term_open(payload, data, len);
     if (rc == 0)
         return 0;
-    return end(s, rc, what, packet_len,
-               rc == NP_ELIMIT ? "payload is nested too deep" : "payload is malformed, cut short or too long", packet,
-               packet_len);
+    const char *why = rc == NP_ELIMIT ? "payload is nested too deep" : "payload is malformed, cut short or too long";
+    return end(s, rc, what, why, packet, packet_len);
 }
 
 /* A control tuple and maybe a payload, without fragments. */
