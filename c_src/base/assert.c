@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 _Noreturn void np_assert_failed(const char *expression, const char *file, int line, const char *function) {
-    np_log_write(NP_LOG_EMERGENCY, "base/assert", "assertion failed", "expression=\"%s\" at=%s:%d function=%s", expression,
-                 file, line, function);
+    np_log_write(NP_LOG_EMERGENCY, "base/assert", "assertion failed", "expression=\"%s\" at=%s:%d function=%s",
+                 expression, file, line, function);
     abort();
 }

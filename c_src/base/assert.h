@@ -1,8 +1,8 @@
 /*
  * assert.h - assertions that stay in production builds.
  *
- * NP_ASSERT is for programmer errors only: something this program itself must have made impossible. Input from peers, workers,
- * files and users is never asserted on.
+ * NP_ASSERT is for programmer errors only: something this program itself must have made impossible. Input from
+ * peers, workers, files and users is never asserted on.
  */
 #ifndef NP_BASE_ASSERT_H
 #define NP_BASE_ASSERT_H

@@ -1,8 +1,8 @@
 /*
  * buf.h - a growable byte buffer that can also be consumed from the front.
  *
- * Owned by whoever has the struct; any thread, one at a time. Growth doubles, so appending is amortised O(1); consuming moves an
- * offset and compacts only when that is cheap.
+ * Owned by whoever has the struct; any thread, one at a time. Growth doubles, so appending is amortised O(1);
+ * consuming moves an offset and compacts only when that is cheap.
  */
 #ifndef NP_BASE_BUF_H
 #define NP_BASE_BUF_H

@@ -17,16 +17,14 @@ static atomic_int current_level = NP_LOG_NOTICE;
 static atomic_int current_fd = STDERR_FILENO;
 
 static const char *const level_names[] = {
-    [NP_LOG_EMERGENCY] = "emergency", [NP_LOG_ALERT] = "alert",   [NP_LOG_CRITICAL] = "critical",
+    [NP_LOG_EMERGENCY] = "emergency", [NP_LOG_ALERT] = "alert",     [NP_LOG_CRITICAL] = "critical",
     [NP_LOG_ERROR] = "error",         [NP_LOG_WARNING] = "warning", [NP_LOG_NOTICE] = "notice",
     [NP_LOG_INFO] = "info",           [NP_LOG_DEBUG] = "debug",
 };
 
 void np_log_set_level(np_log_level level) { atomic_store_explicit(&current_level, (int)level, memory_order_relaxed); }
 
-np_log_level np_log_get_level(void) {
-    return (np_log_level)atomic_load_explicit(&current_level, memory_order_relaxed);
-}
+np_log_level np_log_get_level(void) { return (np_log_level)atomic_load_explicit(&current_level, memory_order_relaxed); }
 
 void np_log_set_fd(int fd) { atomic_store_explicit(&current_fd, fd, memory_order_relaxed); }
 

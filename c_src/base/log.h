@@ -3,9 +3,10 @@
  *
  *     NP_LOG(NP_LOG_WARNING, "dist/peer", "connection closed", "peer=%s reason=\"%s\"", name, why);
  *
- * time is UTC with milliseconds (2026-01-31T12:34:56.789Z), level one of OTP's eight names, where the part of the program
- * (no blanks), message a fixed text, the rest key=value pairs; values with blanks are quoted by the caller. Control characters in the line are escaped, so that input
- * from peers cannot forge lines; a line is at most NP_LOG_LINE_MAX bytes (cut with "..."). Safe from any thread; never blocks for long: one write(2) a line.
+ * time is UTC with milliseconds (2026-01-31T12:34:56.789Z), level one of OTP's eight names, where the part of the
+ * program (no blanks), message a fixed text, the rest key=value pairs; values with blanks are quoted by the caller.
+ * Control characters in the line are escaped, so that input from peers cannot forge lines; a line is at most
+ * NP_LOG_LINE_MAX bytes (cut with "..."). Safe from any thread; never blocks for long: one write(2) a line.
  */
 #ifndef NP_BASE_LOG_H
 #define NP_BASE_LOG_H
@@ -35,8 +36,8 @@ void np_log_write(np_log_level level, const char *where, const char *message, co
     } while (0)
 
 /*
- * Lines that a peer can cause at will go through a limiter: at most `burst` lines per second and kind, then silence, then one line that says
- * how many were left out.
+ * Lines that a peer can cause at will go through a limiter: at most `burst` lines per second and kind, then silence,
+ * then one line that says how many were left out.
  */
 typedef struct np_log_limit {
     uint64_t window_ms; /* start of the current window */

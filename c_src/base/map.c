@@ -144,7 +144,8 @@ void *np_map_next(const np_map *map, uint32_t *at) {
     return NULL;
 }
 
-/* Closes the holes that were left between the items. Starts behind a slot that was empty before, so that no item's way from its home crosses the start. */
+/* Closes the holes that were left between the items. Starts behind a slot that was empty before, so that no item's
+ * way from its home crosses the start. */
 static void close_holes(np_map *map, uint32_t start) {
     uint32_t i = start;
     for (size_t n = slots_of(map); n > 0; n--, i = (i + 1) & map->mask) {

@@ -1,8 +1,9 @@
 /*
  * map.h - a hash table of pointers, open addressing with linear probing and backward-shift deletion (no tombstones).
  *
- * The items carry their own keys; the table stores the item pointer and 32 bits of its hash. The caller hashes (np_hash_* below, or
- * any good 64-bit hash). One thread. Nothing may be added or removed while iterating, except by np_map_remove_if.
+ * The items carry their own keys; the table stores the item pointer and 32 bits of its hash. The caller hashes
+ * (np_hash_* below, or any good 64-bit hash). One thread. Nothing may be added or removed while iterating, except by
+ * np_map_remove_if.
  */
 #ifndef NP_BASE_MAP_H
 #define NP_BASE_MAP_H
@@ -41,6 +42,8 @@ void np_map_remove_if(np_map *map, bool (*predicate)(void *item, void *arg), voi
 /* Fast hash of bytes (xxh3) and of small integers, seeded per process so that peers cannot choose colliding keys. */
 uint64_t np_hash_bytes(const void *data, size_t len);
 uint64_t np_hash_u64(uint64_t value);
-static inline uint64_t np_hash_mix(uint64_t a, uint64_t b) { return np_hash_u64(a ^ (b * UINT64_C(0x9E3779B97F4A7C15))); }
+static inline uint64_t np_hash_mix(uint64_t a, uint64_t b) {
+    return np_hash_u64(a ^ (b * UINT64_C(0x9E3779B97F4A7C15)));
+}
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * rng.h - random numbers: a seeded generator for jitter and simulations (never for secrets), and the kernel's for challenges.
+ * rng.h - random numbers: a seeded generator for jitter and simulations (never for secrets), and the kernel's for
+ * challenges.
  */
 #ifndef NP_BASE_RNG_H
 #define NP_BASE_RNG_H

@@ -4,8 +4,8 @@
  *     typedef struct { np_timer timer; ... } thing;
  *     np_timers_start(&timers, &thing->timer, now + 5000, on_timeout, thing);
  *
- * Starting a running timer moves it. Start, stop and fire are O(log n). A fired timer is stopped before its function runs, so that the
- * function may start it again or free its owner.
+ * Starting a running timer moves it. Start, stop and fire are O(log n). A fired timer is stopped before its function
+ * runs, so that the function may start it again or free its owner.
  */
 #ifndef NP_BASE_TIMERS_H
 #define NP_BASE_TIMERS_H
@@ -43,7 +43,8 @@ static inline bool np_timer_running(const np_timer *timer) { return timer->place
 /* When the next one is due; UINT64_MAX when none runs. */
 uint64_t np_timers_next(const np_timers *timers);
 
-/* Fires what is due at now_ms, earliest first, at most `most` of them. Returns how many fired. Timers started by the functions with a due time <= now_ms wait for the next call. */
+/* Fires what is due at now_ms, earliest first, at most `most` of them. Returns how many fired. Timers started by the
+ * functions with a due time <= now_ms wait for the next call. */
 uint32_t np_timers_run(np_timers *timers, uint64_t now_ms, uint32_t most);
 
 #endif

@@ -25,25 +25,40 @@ uint32_t np_utf8_next(const uint8_t *text, size_t len, uint32_t *point) {
     return n;
 }
 
-int64_t np_utf8_count(const uint8_t *text, size_t len) {
-    int64_t count = 0;
-    size_t i = 0;
-    while (i < len) {
-        uint64_t eight;
-        if (len - i >= sizeof(eight)) { /* names are ASCII nearly always */
-            memcpy(&eight, text + i, sizeof(eight));
-            if ((eight & UINT64_C(0x8080808080808080)) == 0) {
-                i += sizeof(eight);
-                count += sizeof(eight);
-                continue;
-            }
+/* Names are ASCII nearly always; short ones are looked at in two overlapping words. */
+static bool is_ascii(const uint8_t *text, size_t len) {
+    uint64_t all = 0;
+    if (len >= sizeof(uint64_t)) {
+        uint64_t word;
+        for (size_t i = 0; i + sizeof(word) <= len; i += sizeof(word)) {
+            memcpy(&word, text + i, sizeof(word));
+            all |= word;
         }
+        memcpy(&word, text + len - sizeof(word), sizeof(word));
+        all |= word;
+    } else if (len >= sizeof(uint32_t)) {
+        uint32_t front;
+        uint32_t back;
+        memcpy(&front, text, sizeof(front));
+        memcpy(&back, text + len - sizeof(back), sizeof(back));
+        all = front | back;
+    } else {
+        for (size_t i = 0; i < len; i++)
+            all |= text[i];
+    }
+    return (all & UINT64_C(0x8080808080808080)) == 0;
+}
+
+int64_t np_utf8_count(const uint8_t *text, size_t len) {
+    if (is_ascii(text, len))
+        return (int64_t)len;
+    int64_t count = 0;
+    for (size_t i = 0; i < len; count++) {
         uint32_t point;
         uint32_t n = np_utf8_next(text + i, len - i, &point);
         if (n == 0)
             return -1;
         i += n;
-        count++;
     }
     return count;
 }

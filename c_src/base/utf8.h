@@ -7,8 +7,8 @@
 #include <native_pool/types.h>
 
 /*
- * The character at the front of text[0 .. len), len > 0: returns its number of bytes (1..4) and sets *point, or returns 0 if the bytes there are
- * no UTF-8 (overlong forms, surrogates and values above 0x10FFFF are none).
+ * The character at the front of text[0 .. len), len > 0: returns its number of bytes (1..4) and sets *point, or
+ * returns 0 if the bytes there are no UTF-8 (overlong forms, surrogates and values above 0x10FFFF are none).
  */
 uint32_t np_utf8_next(const uint8_t *text, size_t len, uint32_t *point);
 

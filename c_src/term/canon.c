@@ -1,8 +1,8 @@
 /*
  * canon.c - the canonical form of terms, and the equality and hash that follow from it. See canon.h. Any thread.
  *
- * Most terms that serve as keys arrive in canonical form already; that is found out first, without building anything. Recursion is
- * as deep as the validator lets terms be nested.
+ * Most terms that serve as keys arrive in canonical form already; that is found out first, without building
+ * anything. Recursion is as deep as the validator lets terms be nested.
  */
 #include "term/canon.h"
 
@@ -13,7 +13,9 @@
 
 #include <stdlib.h>
 
-enum { REF_WORDS_MIN = 3 }; /* what OTP's own references have: shorter ones are filled up, so that it knows its own again */
+enum {
+    REF_WORDS_MIN = 3
+}; /* what OTP's own references have: shorter ones are filled up, so that it knows its own again */
 
 /* ---- is it canonical already? ---- */
 
@@ -35,8 +37,7 @@ static bool canonical_big(const uint8_t *p) {
     const uint8_t *end = np_integer_read(p, &integer);
     bool trimmed = integer.bytes + integer.len == end;
     bool sign_plain = p[*p == TAG_SMALL_BIG ? 2 : 5] <= 1;
-    return trimmed && sign_plain && !fits_integer(&integer, &value) &&
-           (*p == TAG_SMALL_BIG || integer.len > UINT8_MAX);
+    return trimmed && sign_plain && !fits_integer(&integer, &value) && (*p == TAG_SMALL_BIG || integer.len > UINT8_MAX);
 }
 
 static bool canonical_ref(const uint8_t *p) {
@@ -442,7 +443,8 @@ uint64_t np_term_hash(const np_in *in) {
         return np_hash_bytes(p, (size_t)(end - p));
     np_buf form = NP_BUF_INIT;
     np_in at = *in;
-    /* Without memory, or with a key twice, there is no canonical form: then nothing else equals the term but the same bytes. */
+    /* Without memory, or with a key twice, there is no canonical form: then nothing else equals the term but the
+     * same bytes. */
     uint64_t hash = np_term_canon(&at, &form) == 0 ? np_hash_bytes(np_buf_head(&form), np_buf_len(&form))
                                                    : np_hash_bytes(p, (size_t)(np_wire_skip(p) - p));
     np_buf_fini(&form);

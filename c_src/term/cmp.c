@@ -10,8 +10,9 @@
 
 #include <stdlib.h>
 
-/* How to compare: keys of maps compare exactly (all integers before all floats), everything else by value; then the first place where
- * an integer stood against a float of the same value decides between terms that are otherwise equal. */
+/* How to compare: keys of maps compare exactly (all integers before all floats), everything else by value; then the
+ * first place where an integer stood against a float of the same value decides between terms that are otherwise
+ * equal. */
 typedef struct mode {
     bool exact;
     int tie;
@@ -269,7 +270,8 @@ static int map_cmp(const uint8_t **a, const uint8_t **b, mode *m) {
         *b += 5;
         return 0;
     }
-    /* The order of terms has no way to report an error. A pair is 2 bytes of input at least: this is at most 32 times what the peer sent. */
+    /* The order of terms has no way to report an error. A pair is 2 bytes of input at least: this is at most 32
+     * times what the peer sent. */
     pair *pairs = malloc(2 * count * sizeof(*pairs));
     NP_ASSERT(pairs != NULL);
     pair *x = pairs;
@@ -306,7 +308,10 @@ static int compare(const uint8_t **a, const uint8_t **b, mode *m) {
     case PID: return pid_cmp(a, b);
     case TUPLE: return tuple_cmp(a, b, m);
     case MAP: return map_cmp(a, b, m);
-    case NIL: *a = np_wire_skip(*a); *b = np_wire_skip(*b); return 0;
+    case NIL:
+        *a = np_wire_skip(*a);
+        *b = np_wire_skip(*b);
+        return 0;
     case LIST: return list_cmp(a, b, m);
     case BITS: return bits_cmp(a, b);
     }

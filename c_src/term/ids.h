@@ -16,7 +16,7 @@ static inline uint64_t np_pid_hash(const np_pid *p) {
     return np_hash_mix(((uint64_t)p->num << 32) | p->serial, ((uint64_t)p->node << 32) | p->creation);
 }
 
-/* Erlang's order: serial, num, node name, creation (protocols.md section 5). */
+/* Erlang's order: serial, num, node name, creation. */
 int np_pid_cmp(const np_pid *a, const np_pid *b);
 
 bool np_ref_eq(const np_ref *a, const np_ref *b);

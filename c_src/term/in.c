@@ -1,8 +1,9 @@
 /*
- * in.c - the reading half of <native_pool/term.h>. Called several times for every message, so it reads the bytes directly. Any thread, but
- * np_in_pid and np_in_ref, which look names up: main thread.
+ * in.c - the reading half of <native_pool/term.h>. Called several times for every message, so it reads the bytes
+ * directly. Any thread, but np_in_pid and np_in_ref, which look names up: main thread.
  *
- * Every function looks whether a term is left before it reads the tag; behind the tag the term is whole, because it was validated.
+ * Every function looks whether a term is left before it reads the tag; behind the tag the term is whole, because it
+ * was validated.
  */
 #include "term/names.h"
 #include "term/number.h"

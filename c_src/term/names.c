@@ -22,7 +22,8 @@ enum { RECENT = 64 };
 static name *by_id[NP_NODE_NAMES_MAX];
 static uint32_t count; /* ids 1 .. count are in use */
 static np_map by_text;
-static name *recent[RECENT]; /* the last one seen of each hash: messages name the same one or two nodes again and again */
+static name
+    *recent[RECENT]; /* the last one seen of each hash: messages name the same one or two nodes again and again */
 
 static const char *text_of(const name *n) { return (const char *)n->atom + n->head_len; }
 

@@ -1,15 +1,16 @@
 /*
  * names.h - node names as small numbers (np_node_id), one table for the whole OS process.
  *
- * Pids and references are stored and compared a million times; their node's name is not. Entries are never removed, and there are at most
- * NP_NODE_NAMES_MAX. Main thread only.
+ * Pids and references are stored and compared a million times; their node's name is not. Entries are never removed,
+ * and there are at most NP_NODE_NAMES_MAX. Main thread only.
  */
 #ifndef NP_TERM_NAMES_H
 #define NP_TERM_NAMES_H
 
 #include <native_pool/types.h>
 
-/* The number of a node name (UTF-8), new or known. NP_EINVAL (empty, over 255 characters, no UTF-8), NP_ELIMIT, NP_ENOMEM. */
+/* The number of a node name (UTF-8), new or known. NP_EINVAL (empty, over 255 characters, no UTF-8), NP_ELIMIT,
+ * NP_ENOMEM. */
 int np_name_intern(const char *name, size_t len, np_node_id *id);
 
 /* Same for a terminated string that this program itself made up: asserts success. */

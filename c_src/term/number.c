@@ -56,7 +56,8 @@ int np_integer_magnitude(const np_integer *integer, uint64_t *magnitude) {
     return 0;
 }
 
-/* The highest 64 bits of a magnitude of more than 64 bits, the number of bits in all, and whether any of the lower bits is set. */
+/* The highest 64 bits of a magnitude of more than 64 bits, the number of bits in all, and whether any of the lower
+ * bits is set. */
 static uint64_t top_bits(const np_integer *integer, size_t *bits, bool *more) {
     size_t top = integer->len - 1;
     unsigned high = (unsigned)__builtin_clz(integer->bytes[top]) - 24; /* zero bits at the top of the top byte */

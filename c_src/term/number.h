@@ -1,5 +1,6 @@
 /*
- * number.h - integers of any size and form, and their exact comparison with floats; inside term/ only. Input must have been validated.
+ * number.h - integers of any size and form, and their exact comparison with floats; inside term/ only. Input must
+ * have been validated.
  */
 #ifndef NP_TERM_NUMBER_H
 #define NP_TERM_NUMBER_H

@@ -1,7 +1,9 @@
 /*
- * out.c - the building half of <native_pool/term.h>. One thread per builder; np_out_pid and np_out_ref look names up: main thread.
+ * out.c - the building half of <native_pool/term.h>. One thread per builder; np_out_pid and np_out_ref look names
+ * up: main thread.
  *
- * Every function asks room() for the exact number of bytes and writes them there; room() is the one place for the limit, for memory and for the error that sticks.
+ * Every function asks room() for the exact number of bytes and writes them there; room() is the one place for the
+ * limit, for memory and for the error that sticks.
  */
 #include "term/out.h"
 
@@ -27,13 +29,16 @@ static inline uint8_t *room(np_out *out, size_t n) {
         out->error = NP_ELIMIT;
         return NULL;
     }
-    uint8_t *to;
-    int error = np_buf_reserve(out->buf, n, &to);
-    if (error < 0) {
-        out->error = error;
-        return NULL;
+    np_buf *buf = out->buf;
+    if (n > buf->cap - buf->len) {
+        int error = np_buf_reserve(buf, n, NULL);
+        if (error < 0) {
+            out->error = error;
+            return NULL;
+        }
     }
-    out->buf->len += n;
+    uint8_t *to = buf->data + buf->len;
+    buf->len += n;
     return to;
 }
 

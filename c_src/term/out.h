@@ -1,5 +1,6 @@
 /*
- * out.h - the builder behind np_out: appends encoded terms to an np_buf. The inside of <native_pool/term.h>'s writing half.
+ * out.h - the builder behind np_out: appends encoded terms to an np_buf. The inside of <native_pool/term.h>'s
+ * writing half.
  */
 #ifndef NP_TERM_OUT_H
 #define NP_TERM_OUT_H

@@ -1,8 +1,8 @@
 /*
  * print.c - terms as Erlang text. See print.h. Any thread.
  *
- * Printing stops when the text is long enough, so that a log line about a huge term costs no more than the line. Recursion is as deep as
- * the validator lets terms be nested.
+ * Printing stops when the text is long enough, so that a log line about a huge term costs no more than the line.
+ * Recursion is as deep as the validator lets terms be nested.
  */
 #include "term/print.h"
 
@@ -14,7 +14,8 @@
 #include <stdlib.h>
 
 enum {
-    BIG_DECIMAL_BYTES = 1024, /* larger integers are printed to base 16: to base 10 takes time that grows with the square */
+    BIG_DECIMAL_BYTES =
+        1024, /* larger integers are printed to base 16: to base 10 takes time that grows with the square */
     FLOAT_DIGITS = 17,
 };
 
@@ -52,10 +53,9 @@ static bool is_name_char(uint32_t c) {
 }
 
 static bool is_reserved(np_str text) {
-    static const char *const words[] = {"after", "and",  "andalso", "band", "begin",  "bnot",    "bor",
-                                        "bsl",   "bsr",  "bxor",    "case", "catch",  "cond",    "div",
-                                        "end",   "fun",  "if",      "let",  "not",    "of",      "or",
-                                        "orelse", "receive", "rem", "try",  "when",   "xor"};
+    static const char *const words[] = {"after", "and",  "andalso", "band",   "begin",   "bnot", "bor", "bsl",  "bsr",
+                                        "bxor",  "case", "catch",   "cond",   "div",     "end",  "fun", "if",   "let",
+                                        "not",   "of",   "or",      "orelse", "receive", "rem",  "try", "when", "xor"};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strlen(words[i]) == text.len && memcmp(words[i], text.data, text.len) == 0)
             return true;
@@ -121,7 +121,8 @@ static const uint8_t *print_atom(printer *pr, const uint8_t *p) {
 
 /* ---- numbers ---- */
 
-/* A magnitude to base 10, nine digits at a time. The scratch array holds it as 32-bit words, least significant first. */
+/* A magnitude to base 10, nine digits at a time. The scratch array holds it as 32-bit words, least significant
+ * first. */
 static void print_decimal(printer *pr, const np_integer *integer) {
     enum { WORDS = BIG_DECIMAL_BYTES / 4, DIGITS = BIG_DECIMAL_BYTES * 5 / 2 };
     uint32_t words[WORDS + 1] = {0};
@@ -175,7 +176,8 @@ static size_t shortest_digits(double value, char *digits, int *place) {
         (void)snprintf(text, sizeof(text), "%.*e", precision, value);
         if (strtod(text, NULL) == value)
             break;
-        /* Above a power of two doubles lie wider apart than below: the next digit up may do where the nearest, below, does not. */
+        /* Above a power of two doubles lie wider apart than below: the next digit up may do where the nearest,
+         * below, does not. */
         char *last = strchr(text, 'e') - 1;
         if (*last == '9')
             continue;
@@ -208,7 +210,8 @@ static void put_exponential(printer *pr, const char *digits, size_t len, int exp
     put(pr, text, (size_t)snprintf(text, sizeof(text), "e%d", exponent));
 }
 
-/* The choice between plain and exponential form mirrors insert_decimal of OTP's io_lib_format: the shorter one, and from 2^53 on the latter. */
+/* The choice between plain and exponential form mirrors insert_decimal of OTP's io_lib_format: the shorter one, and
+ * from 2^53 on the latter. */
 static const uint8_t *print_float(printer *pr, const uint8_t *p) {
     double value = np_wire_float(p);
     uint64_t bits;

@@ -1,4 +1,5 @@
-/* validate.c - see validate.h. Any thread. The only code in term/ that does not trust its input; ei is not used, for it takes no length. */
+/* validate.c - see validate.h. Any thread. The only code in term/ that does not trust its input; ei is not used, for
+ * it takes no length. */
 #include "term/validate.h"
 
 #include "base/limits.h"

@@ -95,9 +95,7 @@ double np_wire_float(const uint8_t *p) {
     return value;
 }
 
-void np_wire_list_open(np_wire_list *list, const uint8_t *p) {
-    *list = (np_wire_list){.p = p};
-}
+void np_wire_list_open(np_wire_list *list, const uint8_t *p) { *list = (np_wire_list){.p = p}; }
 
 const uint8_t *np_wire_list_element(np_wire_list *list) {
     static const uint8_t nil = TAG_NIL;

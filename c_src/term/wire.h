@@ -1,8 +1,9 @@
 /*
  * wire.h - the External Term Format inside term/: its tags, and steps over terms that have been validated.
  *
- * Everything here trusts its input (validate.h came first) and works on plain pointers. It does not go through ei: ei copies a kilobyte of
- * node name for every pid, cannot read byte lists as lists, and writes integers above 27 bits in a longer form than OTP does.
+ * Everything here trusts its input (validate.h came first) and works on plain pointers. It does not go through ei:
+ * ei copies a kilobyte of node name for every pid, cannot read byte lists as lists, and writes integers above 27
+ * bits in a longer form than OTP does.
  */
 #ifndef NP_TERM_WIRE_H
 #define NP_TERM_WIRE_H
@@ -59,8 +60,8 @@ static inline size_t np_wire_atom_size(const uint8_t *p) {
 }
 
 /*
- * The bytes of the term at p up to its first child, and the number of children that follow (0: it was the whole term). What is inside a fun, an
- * export or an identifier counts as bytes.
+ * The bytes of the term at p up to its first child, and the number of children that follow (0: it was the whole
+ * term). What is inside a fun, an export or an identifier counts as bytes.
  */
 static inline size_t np_wire_head(const uint8_t *p, size_t *children) {
     *children = 0;
@@ -111,7 +112,8 @@ static inline const uint8_t *np_wire_skip(const uint8_t *p) {
     return p;
 }
 
-/* The text of the atom at p, as UTF-8: borrowed from p, or converted into scratch (NP_WIRE_LATIN1_MAX bytes) for an old Latin-1 atom. */
+/* The text of the atom at p, as UTF-8: borrowed from p, or converted into scratch (NP_WIRE_LATIN1_MAX bytes) for an
+ * old Latin-1 atom. */
 enum { NP_WIRE_LATIN1_MAX = 2 * NP_ATOM_CHARS_MAX };
 np_str np_wire_atom(const uint8_t *p, uint8_t *scratch);
 
@@ -121,7 +123,7 @@ typedef struct np_wire_id {
     uint64_t num;        /* of a pid (the word num) or a port */
     uint32_t serial;     /* of a pid */
     uint32_t creation;
-    uint32_t len;                   /* of a reference: words */
+    uint32_t len;                  /* of a reference: words */
     uint32_t id[NP_REF_WORDS_MAX]; /* of a reference; unused ones are zero */
 } np_wire_id;
 
@@ -130,7 +132,8 @@ const uint8_t *np_wire_pid(const uint8_t *p, np_wire_id *id);
 const uint8_t *np_wire_port(const uint8_t *p, np_wire_id *id);
 const uint8_t *np_wire_ref(const uint8_t *p, np_wire_id *id);
 
-/* The number of words that carry the reference's value: zero words at the end do not count (OTP takes missing words for zero). */
+/* The number of words that carry the reference's value: zero words at the end do not count (OTP takes missing words
+ * for zero). */
 uint32_t np_wire_ref_words(const np_wire_id *id);
 
 /* A binary or bit string: bytes, of whose last one only last_bits (1..8, the highest) count; 0 bytes when empty. */
@@ -164,24 +167,26 @@ static inline int64_t np_wire_int(const uint8_t *p) {
 double np_wire_float(const uint8_t *p);
 
 /*
- * The elements of a list in any form, one after the other. A tail that is a list itself continues the list, as it does in Erlang.
+ * The elements of a list in any form, one after the other. A tail that is a list itself continues the list, as it
+ * does in Erlang.
  *
  *     np_wire_list_open(&list, p);
  *     while ((element = np_wire_list_element(&list)) != NULL)
  *         np_wire_list_behind(&list, np_wire_skip(element));
  */
 typedef struct np_wire_list {
-    const uint8_t *p;     /* the next element, or its byte */
-    size_t left;          /* elements up to the tail */
-    bool bytes;           /* in a byte list */
-    uint8_t small[2];     /* the current element, of a byte list */
-    const uint8_t *tail;  /* once it has ended */
-    const uint8_t *end;   /* behind the list, once it has ended */
+    const uint8_t *p;    /* the next element, or its byte */
+    size_t left;         /* elements up to the tail */
+    bool bytes;          /* in a byte list */
+    uint8_t small[2];    /* the current element, of a byte list */
+    const uint8_t *tail; /* once it has ended */
+    const uint8_t *end;  /* behind the list, once it has ended */
 } np_wire_list;
 
 void np_wire_list_open(np_wire_list *list, const uint8_t *p);
 
-/* The element, NULL at the end. The caller must tell the list where the element ended (np_wire_list_behind) before it asks for the next. */
+/* The element, NULL at the end. The caller must tell the list where the element ended (np_wire_list_behind) before
+ * it asks for the next. */
 const uint8_t *np_wire_list_element(np_wire_list *list);
 static inline void np_wire_list_behind(np_wire_list *list, const uint8_t *end) {
     if (!list->bytes)

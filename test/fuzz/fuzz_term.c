@@ -1,6 +1,6 @@
 /*
- * Any bytes are refused by the validator or can be read, printed, compared, hashed and brought into canonical form - and the canonical
- * form is valid, is its own canonical form, equals the term and has its hash.
+ * Any bytes are refused by the validator or can be read, printed, compared, hashed and brought into canonical form -
+ * and the canonical form is valid, is its own canonical form, equals the term and has its hash.
  */
 #include "base/assert.h"
 #include "base/buf.h"
@@ -16,7 +16,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Every reading function on the next term: exactly those of its type may succeed, and those that do must step over the right number of bytes. */
+/* Every reading function on the next term: exactly those of its type may succeed, and those that do must step over
+ * the right number of bytes. */
 static void read_all_ways(const np_in *in) {
     np_in at = *in;
     np_in term;
@@ -48,7 +49,9 @@ static void read_all_ways(const np_in *in) {
 
     double real;
     error = np_in_double((at = *in, &at), &real);
-    NP_ASSERT(type == NP_TYPE_FLOAT ? error == 0 : type == NP_TYPE_INT ? error == 0 || error == NP_ERANGE : error == NP_ETYPE);
+    NP_ASSERT(type == NP_TYPE_FLOAT ? error == 0
+              : type == NP_TYPE_INT ? error == 0 || error == NP_ERANGE
+                                    : error == NP_ETYPE);
     NP_ASSERT(at.pos == (error == 0 ? end : in->pos));
 
     np_bytes bytes;

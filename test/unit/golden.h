@@ -1,5 +1,6 @@
 /*
- * golden.h - reads test/golden/ *.golden, wire captures of real peers (the format: test/golden/README.md), for the unit tests.
+ * golden.h - reads test/golden/ *.golden, wire captures of real peers (the format: test/golden/README.md), for the
+ * unit tests.
  *
  *     golden *g = golden_open("terms.golden");
  *     for (const golden_record *r; (r = golden_next(g)) != NULL;)
@@ -24,8 +25,8 @@ enum golden_kind {
 
 typedef struct golden_line {
     enum golden_kind kind;
-    const char *text;  /* of GOLDEN_TEXT, terminated */
-    uint8_t *bytes;    /* of the others: an allocation of exactly len bytes, so that the sanitizers see a read beyond */
+    const char *text; /* of GOLDEN_TEXT, terminated */
+    uint8_t *bytes;   /* of the others: an allocation of exactly len bytes, so that the sanitizers see a read beyond */
     size_t len;
 } golden_line;
 
@@ -48,8 +49,8 @@ const golden_record *golden_find(golden *g, const char *title);
 void golden_close(golden **g);
 
 /*
- * True if a printed term is what the file says, where the file may abbreviate: #Bin<Size,md5> for the bytes of a large binary
- * and #Rep<N,X> for a list of N times X.
+ * True if a printed term is what the file says, where the file may abbreviate: #Bin<Size,md5> for the bytes of a
+ * large binary and #Rep<N,X> for a list of N times X.
  */
 bool golden_text_matches(const char *expected, const char *actual);
 

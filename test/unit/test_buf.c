@@ -75,7 +75,8 @@ static void too_large(void **state) {
     np_buf_fini(&buf);
 }
 
-/* A stream of bytes goes in at one end and out at the other; the buffer holds what is between, and does not grow with what has passed. */
+/* A stream of bytes goes in at one end and out at the other; the buffer holds what is between, and does not grow
+ * with what has passed. */
 static void stream(void **state) {
     (void)state;
     np_rng rng;

@@ -59,7 +59,9 @@ static void forms(void **state) {
     CHECK("ed\0\3a@h\0\0\0\1\3", "Z\0\3w\3a@h\0\0\0\3\0\0\0\1\0\0\0\0\0\0\0\0");
     CHECK("Z\0\4w\3a@h\0\0\0\3\0\0\0\1\0\0\0\0\0\0\0\7\0\0\0\0", "Z\0\3w\3a@h\0\0\0\3\0\0\0\1\0\0\0\0\0\0\0\7");
     CHECK("qd\0\1ms\1fa\2", "qw\1mw\1fa\2");
-    CHECK("t\0\0\0\3w\1bj" "k\0\1\7jd\0\1aj", "t\0\0\0\3l\0\0\0\1a\7jjw\1ajw\1bj");
+    CHECK("t\0\0\0\3w\1bj"
+          "k\0\1\7jd\0\1aj",
+          "t\0\0\0\3l\0\0\0\1a\7jjw\1ajw\1bj");
     CHECK("t\0\0\0\2w\1bt\0\0\0\2a\2ja\1jw\1aj", "t\0\0\0\2w\1ajw\1bt\0\0\0\2a\1ja\2j");
 }
 
@@ -136,8 +138,9 @@ static void deepest(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forms),        cmocka_unit_test(refuses_double_keys), cmocka_unit_test(next_only),
-        cmocka_unit_test(golden_terms), cmocka_unit_test(deepest),
+        cmocka_unit_test(forms),     cmocka_unit_test(refuses_double_keys),
+        cmocka_unit_test(next_only), cmocka_unit_test(golden_terms),
+        cmocka_unit_test(deepest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

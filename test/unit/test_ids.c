@@ -15,7 +15,8 @@ static void pids(void **state) {
     np_node_id a = np_name_id("a@h");
     np_node_id b = np_name_id("b@h");
     /* In Erlang's order: serial, num, node, creation. */
-    const np_pid sorted[] = {{a, 1, 0, 5}, {a, 1, 0, 6}, {b, 1, 0, 5}, {a, 2, 0, 5}, {a, 0x80000000, 0, 5}, {b, 0, 1, 4}};
+    const np_pid sorted[] = {{a, 1, 0, 5}, {a, 1, 0, 6},          {b, 1, 0, 5},
+                             {a, 2, 0, 5}, {a, 0x80000000, 0, 5}, {b, 0, 1, 4}};
     enum { COUNT = sizeof(sorted) / sizeof(sorted[0]) };
     for (int i = 0; i < COUNT; i++) {
         for (int j = 0; j < COUNT; j++) {

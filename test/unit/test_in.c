@@ -347,14 +347,9 @@ static void types(void **state) {
         np_type type;
     } cases[] = {
 #define CASE(bytes, type) {bytes, sizeof(bytes) - 1, type}
-        CASE("o\0\0\0\0\0", NP_TYPE_INT),
-        CASE("s\1a", NP_TYPE_ATOM),
-        CASE("fw\1a\0\0\0\1\2", NP_TYPE_PORT),
-        CASE("qw\1aw\1ba\0", NP_TYPE_FUN),
-        CASE("h\0", NP_TYPE_TUPLE),
-        CASE("t\0\0\0\0", NP_TYPE_MAP),
-        CASE("k\0\0", NP_TYPE_LIST),
-        CASE("m\0\0\0\0", NP_TYPE_BITSTRING),
+        CASE("o\0\0\0\0\0", NP_TYPE_INT),  CASE("s\1a", NP_TYPE_ATOM),           CASE("fw\1a\0\0\0\1\2", NP_TYPE_PORT),
+        CASE("qw\1aw\1ba\0", NP_TYPE_FUN), CASE("h\0", NP_TYPE_TUPLE),           CASE("t\0\0\0\0", NP_TYPE_MAP),
+        CASE("k\0\0", NP_TYPE_LIST),       CASE("m\0\0\0\0", NP_TYPE_BITSTRING),
 #undef CASE
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -41,7 +41,9 @@ static const char *written(void) {
 static const char *behind_time(void) {
     const char *text = written();
     regex_t time;
-    assert_int_equal(regcomp(&time, "^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\\.[0-9]{3}Z ", REG_EXTENDED), 0);
+    assert_int_equal(
+        regcomp(&time, "^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\\.[0-9]{3}Z ", REG_EXTENDED),
+        0);
     regmatch_t match;
     assert_int_equal(regexec(&time, text, 1, &match, 0), 0);
     regfree(&time);
@@ -59,8 +61,7 @@ static void form(void **state) {
 static void escaping(void **state) {
     (void)state;
     NP_LOG(NP_LOG_NOTICE, "x", "m", "v=\"%s\"", "a\nb\tc\rd\x1B[31m\x7F é \xC2\x85 \xFF\xC3");
-    assert_string_equal(behind_time(),
-                        "notice x m v=\"a\\nb\\tc\\rd\\x1B[31m\\x7F é \\xC2\\x85 \\xFF\\xC3\"\n");
+    assert_string_equal(behind_time(), "notice x m v=\"a\\nb\\tc\\rd\\x1B[31m\\x7F é \\xC2\\x85 \\xFF\\xC3\"\n");
 }
 
 static void cutting(void **state) {

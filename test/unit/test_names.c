@@ -25,7 +25,10 @@ static void intern(void **state) {
     assert_int_equal(np_name_str(b).len, 12);
     np_bytes atom = np_name_atom(a);
     assert_int_equal(atom.len, 13);
-    assert_memory_equal(atom.data, "w\x0B" "a@127.0.0.1", 13);
+    assert_memory_equal(atom.data,
+                        "w\x0B"
+                        "a@127.0.0.1",
+                        13);
     assert_string_equal(np_name_text(0), "");
     assert_int_equal(np_name_str(0).len, 0);
 }

@@ -1,4 +1,5 @@
-/* Order, equality, hash and canonical form of terms against OTP's own: all pairs of order.terms, which OTP has sorted. */
+/* Order, equality, hash and canonical form of terms against OTP's own: all pairs of order.terms, which OTP has
+ * sorted. */
 #include "base/buf.h"
 #include "term/canon.h"
 #include "term/validate.h"
@@ -92,7 +93,9 @@ static void all_pairs(void **state) {
 }
 
 /* Between terms that compare ==, the order is one too: sorting a shuffled copy gives one result. */
-static int cmp_items(const void *x, const void *y) { return np_term_cmp(&((const item *)x)->in, &((const item *)y)->in); }
+static int cmp_items(const void *x, const void *y) {
+    return np_term_cmp(&((const item *)x)->in, &((const item *)y)->in);
+}
 
 static void total(void **state) {
     (void)state;

@@ -1,4 +1,5 @@
-/* Terms as text: every captured term and control message prints as its capture says, and a long text is cut where it should be. */
+/* Terms as text: every captured term and control message prints as its capture says, and a long text is cut where it
+ * should be. */
 #include "base/buf.h"
 #include "golden.h"
 #include "term/print.h"
@@ -85,7 +86,9 @@ static void old_forms(void **state) {
     CHECK("\x64\0\2ok", "ok");
     CHECK("\x73\4caf\xE9", "café");
     CHECK("\x73\1\xD7", "'×'");
-    CHECK("\x63" "1.50000000000000000000e+00\0\0\0\0\0", "1.5");
+    CHECK("\x63"
+          "1.50000000000000000000e+00\0\0\0\0\0",
+          "1.5");
     CHECK("\x67\x64\0\3a@h\0\0\0\7\0\0\0\1\2", "#Pid<a@h,7,1,2>");
     CHECK("\x66\x64\0\3a@h\0\0\0\7\2", "#Port<a@h,7,2>");
     CHECK("\x59\x64\0\3a@h\0\0\0\7\0\0\0\2", "#Port<a@h,7,2>");
@@ -117,9 +120,20 @@ static void floats(void **state) {
         double value;
         const char *text;
     } cases[] = {
-        {0.001, "0.001"},   {0.0001, "0.0001"}, {0.00012, "1.2e-4"}, {123456.0, "123456.0"}, {1e5, "1.0e5"},      {12e5, "1.2e6"},
-        {0.05, "0.05"},     {0.0125, "0.0125"}, {100.0, "100.0"},       {1000.0, "1.0e3"},   {1234567890123456.0, "1234567890123456.0"},
-        {9007199254740991.0, "9007199254740991.0"}, {0.1 + 0.2, "0.30000000000000004"}, {-2.5e-7, "-2.5e-7"},
+        {0.001, "0.001"},
+        {0.0001, "0.0001"},
+        {0.00012, "1.2e-4"},
+        {123456.0, "123456.0"},
+        {1e5, "1.0e5"},
+        {12e5, "1.2e6"},
+        {0.05, "0.05"},
+        {0.0125, "0.0125"},
+        {100.0, "100.0"},
+        {1000.0, "1.0e3"},
+        {1234567890123456.0, "1234567890123456.0"},
+        {9007199254740991.0, "9007199254740991.0"},
+        {0.1 + 0.2, "0.30000000000000004"},
+        {-2.5e-7, "-2.5e-7"},
         {0x1p-1017, "7.120236347223045e-307"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -155,8 +169,9 @@ static void cutting(void **state) {
     const struct {
         size_t most;
         const char *text;
-    } cases[] = {{12, "[abc,def,é]"}, {11, "[abc,def,é..."}, {10, "[abc,def,..."}, {9, "[abc,def,..."},
-                 {4, "[abc..."},      {1, "[..."},           {0, "..."}};
+    } cases[] = {{12, "[abc,def,é]"}, {11, "[abc,def,é..."}, {10, "[abc,def,..."},
+                 {9, "[abc,def,..."}, {4, "[abc..."},        {1, "[..."},
+                 {0, "..."}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         np_buf out = NP_BUF_INIT;
         assert_int_equal(np_buf_append(&out, "x=", 2), 0);

@@ -144,8 +144,8 @@ static void random_run(void **state) {
         case 1:
             model[i].due = now + np_rng_below(&rng, 1000);
             model[i].running = true;
-            assert_int_equal(
-                np_timers_start(&timers, &model[i].timer, model[i].due, model_fire, (void *)(uintptr_t)i), 0);
+            assert_int_equal(np_timers_start(&timers, &model[i].timer, model[i].due, model_fire, (void *)(uintptr_t)i),
+                             0);
             break;
         case 2:
             np_timers_stop(&timers, &model[i].timer);

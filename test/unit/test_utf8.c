@@ -27,8 +27,10 @@ static void round_trip(void **state) {
 
 static void refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"\x80",         "\xC0\x80",         "\xC1\xBF",     "\xE0\x9F\xBF", "\xED\xA0\x80", "\xED\xBF\xBF",
-                                      "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF",         "\xC3(",        "\xE2\x82("};
+    static const char *const bad[] = {
+        "\x80",         "\xC0\x80",         "\xC1\xBF",         "\xE0\x9F\xBF",     "\xED\xA0\x80",
+        "\xED\xBF\xBF", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF",
+        "\xC3(",        "\xE2\x82("};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         char text[32] = "some ascii before it ";
         strcat(text, bad[i]);
@@ -44,6 +46,7 @@ static void count(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(refused), cmocka_unit_test(count)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(refused),
+                                       cmocka_unit_test(count)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The validator: all that real peers sent is taken, cut short at any length it is refused, and so is every lie about a length. */
+/* The validator: all that real peers sent is taken, cut short at any length it is refused, and so is every lie about
+ * a length. */
 #include "base/buf.h"
 #include "base/limits.h"
 #include "golden.h"
@@ -23,8 +24,8 @@ static int64_t validate(const void *bytes, size_t len) {
 }
 
 #define VALIDATE(bytes) validate(bytes, sizeof(bytes) - 1)
-#define REFUSED(bytes) assert_int_equal(VALIDATE(bytes), NP_EBADTERM)
-#define TAKEN(bytes) assert_int_equal(VALIDATE(bytes), sizeof(bytes) - 1)
+#define REFUSED(bytes)  assert_int_equal(VALIDATE(bytes), NP_EBADTERM)
+#define TAKEN(bytes)    assert_int_equal(VALIDATE(bytes), sizeof(bytes) - 1)
 
 static void golden_terms(void **state) {
     (void)state;
@@ -83,8 +84,8 @@ static void floats(void **state) {
     REFUSED("F\x7F\xF8\0\0\0\0\0\1");
     TAKEN("c1.50000000000000000000e+00\0\0\0\0\0");
     TAKEN("c-1.5\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
-    REFUSED("c1.50000000000000000000e+000000000");      /* no zero byte */
-    REFUSED("c1.50000000000000000000e+999\0\0\0\0");    /* infinite */
+    REFUSED("c1.50000000000000000000e+000000000");   /* no zero byte */
+    REFUSED("c1.50000000000000000000e+999\0\0\0\0"); /* infinite */
     REFUSED("cnan\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     REFUSED("c1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     REFUSED("c1.\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
@@ -157,7 +158,9 @@ static void refused_tags(void **state) {
 /* A fun's size must be the size of what it holds. */
 static void funs(void **state) {
     (void)state;
-    uint8_t fun[] = "p\0\0\0\x37\0" "0123456789abcdef" "\0\0\0\0\0\0\0\1w\1ma\0a\0Xw\3a@h\0\0\0\1\0\0\0\0\0\0\0\5j";
+    uint8_t fun[] = "p\0\0\0\x37\0"
+                    "0123456789abcdef"
+                    "\0\0\0\0\0\0\0\1w\1ma\0a\0Xw\3a@h\0\0\0\1\0\0\0\0\0\0\0\5j";
     size_t len = sizeof(fun) - 1;
     fun[4] = (uint8_t)(len - 1);
     assert_int_equal(validate(fun, len), len);
