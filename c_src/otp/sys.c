@@ -207,12 +207,12 @@ static void debug_command(np_sys_state **sys, np_in what, int64_t wall_s, np_out
         np_out_atom(out, is_atom(what, "true") || is_atom(what, "false") ? "ok" : "unknown_debug");
     else if (np_in_match(&what, "install") == 0 || np_in_match(&what, "remove") == 0)
         np_out_atom(out, "ok");
-    else if (np_in_match(&what, "log_to_file") == 0 && is_atom(what, "false"))
-        np_out_atom(out, "ok");
-    else if (np_in_match(&what, "log_to_file") == 0)
-        out_error(out, "open_file"); /* what OTP says of a file it cannot open */
-    else
+    else if (np_in_match(&what, "log_to_file") < 0)
         np_out_atom(out, "unknown_debug");
+    else if (is_atom(what, "false"))
+        np_out_atom(out, "ok");
+    else
+        out_error(out, "open_file"); /* what OTP says of a file it cannot open */
 }
 
 /* ---- status ---- */
