@@ -222,7 +222,7 @@ fixed_port_and_no_epmd() ->
     Port = np_node:free_port(),
     Dead = integer_to_list(np_node:free_port()), % no epmd answers here
     #{node := Node} = np_node:native(#{node => ["port: " ++ integer_to_list(Port), "epmd: false", "listen_address: 127.0.0.1"], epmd => Dead}),
-    B = np_node:beam(#{epmd => Dead, args => ["-start_epmd", "false", "-erl_epmd_port", integer_to_list(Port), "-kernel", "dist_listen", "false"]}),
+    B = np_node:beam(#{epmd => Dead, args => ["-start_epmd", "false", "-erl_epmd_port", integer_to_list(Port), "-dist_listen", "false"]}),
     ?assertEqual({pong, 1}, np_node:on(B, fun() -> {net_adm:ping(Node), gen_server:call(np_node:worker(Node, ?COUNTER), increment)} end)).
 
 ipv6() ->
@@ -237,7 +237,7 @@ ipv6_there() ->
     Dead = integer_to_list(np_node:free_port()),
     #{node := Node} = np_node:native(#{host => "::1", node => ["port: " ++ integer_to_list(Port), "epmd: false"], epmd => Dead}),
     case np_test:quietly(fun() -> np_node:beam(#{host => "::1", epmd => Dead,
-            args => ["-proto_dist", "inet6_tcp", "-start_epmd", "false", "-erl_epmd_port", integer_to_list(Port), "-kernel", "dist_listen", "false"]}) end) of
+            args => ["-proto_dist", "inet6_tcp", "-start_epmd", "false", "-erl_epmd_port", integer_to_list(Port), "-dist_listen", "false"]}) end) of
         #{} = B -> ?assertEqual({pong, 1}, np_node:on(B, fun() -> {net_adm:ping(Node), gen_server:call(np_node:worker(Node, ?COUNTER), increment)} end));
         Error -> {skip, io_lib:format("OTP does not start with the host ::1 (~0p)", [Error])}
     end.

@@ -43,7 +43,6 @@ dispatch_table() ->
          R = np_test:quietly(fun() -> erpc:call(main(), M, F, A) end),
          ?assert(Is(R), {M, F, A, R})
      end || {M, F, A, Is} <- [
-        {erlang, system_info, [otp_release], fun is_list/1},
         {erlang, system_info, [process_count], fun is_integer/1},
         {erlang, system_info, [process_limit], fun is_integer/1},
         {erlang, system_info, [schedulers], fun is_integer/1},

@@ -7,7 +7,7 @@
 cases() ->
     [which_children_of_the_pool, count_children_of_the_pool, which_and_count_of_the_worker_supervisor, start_child,
      start_child_with_init_arguments, duplicate_is_already_started, terminate_child, temporary_is_not_restarted,
-     permanent_is_restarted, get_childspec, {task_supervisor_is_refused, #{native => true}}, unknown_request_answers,
+     an_id_can_be_started_again, get_childspec, {task_supervisor_is_refused, #{native => true}}, unknown_request_answers,
      {bad_child_specs_are_errors, #{native => true}}, thousand_children].
 
 main() -> np_node:main().
@@ -40,7 +40,11 @@ which_and_count_of_the_worker_supervisor() ->
     Counts = supervisor:count_children(sup()),
     ?assertMatch([{specs, _}, {active, _}, {supervisors, _}, {workers, _}], Counts),
     ?assertEqual(proplists:get_value(specs, Counts), length(Children)),
-    ?assertMatch({_, P, worker, _}, lists:keyfind(P, 2, Children)).
+    ?assertMatch({_, P, worker, _}, lists:keyfind(P, 2, workers_below(sup()))).
+
+%% The workers of a supervisor and of the supervisors below it (a worker supervisor's children are its segments).
+workers_below(Sup) ->
+    lists:flatmap(fun({_, Pid, supervisor, _}) -> workers_below(Pid); (Worker) -> [Worker] end, supervisor:which_children(Sup)).
 
 start_child() ->
     Id = np_node:unique("sc"),
@@ -70,7 +74,7 @@ terminate_child() ->
     ?assertEqual(ok, gen_server:call(sup(), {terminate_child, P})),
     ?assertEqual(shutdown, receive {'DOWN', Ref, _, _, R} -> R after 1000 -> none end),
     ?assertEqual({error, not_found}, gen_server:call(sup(), {terminate_child, P})),
-    ?assertEqual(false, lists:keyfind(P, 2, supervisor:which_children(sup()))),
+    ?assertEqual(false, lists:keyfind(P, 2, workers_below(sup()))),
     ?assertEqual({error, not_found}, gen_server:call(sup(), {terminate_child, self()})).
 
 temporary_is_not_restarted() ->
@@ -80,16 +84,16 @@ temporary_is_not_restarted() ->
     np_test:eventually(fun() -> {error, not_registered} =:= gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id}) end),
     ?assertEqual({error, not_registered}, begin timer:sleep(100), gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id}) end).
 
-permanent_is_restarted() ->
-    Id = np_node:unique("perm"),
-    {ok, P} = start_child(ref(Id), [], permanent),
+an_id_can_be_started_again() ->
+    Id = np_node:unique("again"),
+    {ok, P} = start_child(ref(Id), [], temporary),
+    gen_server:call(P, {add, 5}),
     exit(P, kill),
-    np_test:eventually(fun() ->
-        case gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id}) of {ok, New} -> New =/= P; _ -> false end
-    end),
-    {ok, New} = gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id}),
-    ?assertEqual(0, gen_server:call(New, get)),
-    ok = gen_server:call(sup(), {terminate_child, New}).
+    np_test:eventually(fun() -> {error, not_registered} =:= gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id}) end),
+    {ok, New} = start_child(ref(Id), [], temporary),
+    ?assertNotEqual(P, New),
+    ?assertEqual({ok, New}, gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id})),
+    ?assertEqual(0, gen_server:call(New, get)).
 
 get_childspec() ->
     [{Id, Pid, Type, _} | _] = supervisor:which_children({?COUNTER, main()}),
@@ -118,7 +122,7 @@ bad_child_specs_are_errors() ->
 thousand_children() ->
     Pids = [begin {ok, P} = start_child(ref({thousand, np_node:unique("t")}), [], temporary), P end || _ <- lists:seq(1, 1000)],
     ?assertEqual(1000, length(lists:usort(Pids))),
-    Listed = [P || {_, P, _, _} <- supervisor:which_children(sup())],
+    Listed = [P || {_, P, _, _} <- workers_below(sup())],
     ?assertEqual([], Pids -- Listed),
     [ok = gen_server:call(sup(), {terminate_child, P}) || P <- Pids],
-    ?assertEqual([], [P || {_, P, _, _} <- supervisor:which_children(sup()), lists:member(P, Pids)]).
+    ?assertEqual([], [P || {_, P, _, _} <- workers_below(sup()), lists:member(P, Pids)]).

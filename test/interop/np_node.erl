@@ -264,7 +264,7 @@ beam(Options) ->
     Log = filename:join([dir(), "log", Name ++ ".beam.log"]),
     {ok, Peer, Node} = peer:start(#{
         name => Name, host => maps:get(host, Options, "127.0.0.1"), longnames => true, connection => standard_io,
-        wait_boot => 20000, shutdown => 5000,
+        wait_boot => 20000, shutdown => {halt, 5000},
         env => [{"ERL_EPMD_PORT", maps:get(epmd, Options, os:getenv("ERL_EPMD_PORT"))}],
         args => ["-setcookie", maps:get(cookie, Options, ?COOKIE), "-pa", filename:join(dir(), "ebin"),
                  "-kernel", "prevent_overlapping_partitions", "false",
