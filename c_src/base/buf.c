@@ -21,6 +21,7 @@ void np_buf_fini(np_buf *buf) {
 static void compact(np_buf *buf) {
     if (buf->off == 0)
         return;
+    NP_ASSERT(buf->data != NULL);
     memmove(buf->data, buf->data + buf->off, buf->len - buf->off);
     buf->len -= buf->off;
     buf->off = 0;

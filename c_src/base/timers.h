@@ -44,7 +44,7 @@ static inline bool np_timer_running(const np_timer *timer) { return timer->place
 uint64_t np_timers_next(const np_timers *timers);
 
 /* Fires what is due at now_ms, earliest first, at most `most` of them. Returns how many fired. Timers started by the
- * functions with a due time <= now_ms wait for the next call. */
+ * functions with a due time <= now_ms wait for the next call. Not to be called by a timer's function. */
 uint32_t np_timers_run(np_timers *timers, uint64_t now_ms, uint32_t most);
 
 #endif

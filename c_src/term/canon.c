@@ -121,7 +121,8 @@ static const uint8_t *canonical(const uint8_t *p) {
 
 static int build(const uint8_t **p, np_buf *out);
 
-static int put_atom(const uint8_t *p, np_buf *out) {
+/* Not inline: its scratch space would be in every frame of the recursion. */
+__attribute__((noinline)) static int put_atom(const uint8_t *p, np_buf *out) {
     uint8_t scratch[NP_WIRE_LATIN1_MAX];
     np_str text = np_wire_atom(p, scratch);
     int error = text.len <= UINT8_MAX ? np_buf_append_u16(out, (uint16_t)(TAG_SMALL_ATOM_UTF8 << 8 | text.len))

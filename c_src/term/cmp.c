@@ -24,7 +24,8 @@ static int order_u64(uint64_t a, uint64_t b) { return a < b ? -1 : a > b; }
 
 static int order_i64(int64_t a, int64_t b) { return a < b ? -1 : a > b; }
 
-static int atom_cmp(const uint8_t *a, const uint8_t *b) {
+/* Not inline: its scratch space would be in every frame of the recursion. */
+__attribute__((noinline)) static int atom_cmp(const uint8_t *a, const uint8_t *b) {
     uint8_t scratch_a[NP_WIRE_LATIN1_MAX];
     uint8_t scratch_b[NP_WIRE_LATIN1_MAX];
     np_str x = np_wire_atom(a, scratch_a);

@@ -116,24 +116,35 @@ static void golden_terms(void **state) {
     golden_close(&g);
 }
 
-/* As deep as the validator lets through, with maps as keys of maps: the recursive functions have the stack for it. */
+/*
+ * As deep as the validator lets through, by maps that are keys of maps (the worst there is for the stack). Each has
+ * a second key, so that there is something to sort.
+ */
 static void deepest(void **state) {
     (void)state;
-    enum { DEPTH = NP_TERM_DEPTH_MAX };
-    static uint8_t bytes[2][7 * DEPTH + 1];
+    enum { DEPTH = NP_TERM_DEPTH_MAX, HEAD = 5, REST = 2 + 3 + 1 };
+    static uint8_t bytes[2][(HEAD + REST) * DEPTH + 1];
     for (int i = 0; i < 2; i++) {
         for (int d = 0; d < DEPTH; d++)
-            memcpy(bytes[i] + 5 * d, "t\0\0\0\1", 5);
-        bytes[i][5 * DEPTH] = 106;
-        for (int d = 0; d < DEPTH; d++) /* the values, inside out; only the outermost differs */
-            memcpy(bytes[i] + 5 * DEPTH + 1 + 2 * d, d == DEPTH - 1 && i == 1 ? "a\2" : "a\1", 2);
+            memcpy(bytes[i] + HEAD * d, "t\0\0\0\2", HEAD);
+        bytes[i][HEAD * DEPTH] = 106;
+        for (int d = 0; d < DEPTH; d++) /* the first value and the second pair, inside out; only the outermost differ */
+            memcpy(bytes[i] + HEAD * DEPTH + 1 + REST * d, d == DEPTH - 1 && i == 1 ? "a\2w\1aj" : "a\1w\1aj", REST);
     }
     np_in a = open_bytes(bytes[0], sizeof(bytes[0]));
     np_in b = open_bytes(bytes[1], sizeof(bytes[1]));
     assert_true(np_term_cmp(&a, &b) < 0);
+    assert_true(np_term_cmp(&b, &a) > 0);
     assert_true(np_term_cmp(&a, &a) == 0);
     assert_false(np_term_equal(&a, &b));
     assert_true(np_term_hash(&a) != np_term_hash(&b));
+    np_buf form = NP_BUF_INIT;
+    np_in at = a;
+    assert_int_equal(np_term_canon(&at, &form), 0);
+    assert_int_equal(np_buf_len(&form), sizeof(bytes[0]));
+    np_in canon = open_bytes(np_buf_head(&form), np_buf_len(&form));
+    assert_true(np_term_equal(&a, &canon));
+    np_buf_fini(&form);
 }
 
 int main(void) {

@@ -1,4 +1,5 @@
 /* Log lines: their form, what is escaped, where they are cut, levels and the limiter. */
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <setjmp.h>
@@ -10,6 +11,9 @@
 #include <cmocka.h>
 
 #include <regex.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int ends[2];
@@ -127,10 +131,32 @@ static void limiter(void **state) {
     assert_int_equal(allowed, 10);
 }
 
+/* A failed assertion says where, and ends the program. */
+static void assertion(void **state) {
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)signal(SIGABRT, SIG_DFL);
+        const struct rlimit no_core = {0, 0};
+        (void)setrlimit(RLIMIT_CORE, &no_core);
+        NP_ASSERT(ends[0] < 0);
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    const char *text = behind_time();
+    const char start[] = "emergency base/assert assertion failed expression=\"ends[0] < 0\" at=";
+    assert_memory_equal(text, start, sizeof(start) - 1);
+    assert_non_null(strstr(text, "test_log.c:"));
+    assert_non_null(strstr(text, " function=assertion\n"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(form),   cmocka_unit_test(escaping), cmocka_unit_test(cutting),
-        cmocka_unit_test(levels), cmocka_unit_test(limiter),
+        cmocka_unit_test(levels), cmocka_unit_test(limiter),  cmocka_unit_test(assertion),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
