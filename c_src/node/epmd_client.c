@@ -1,8 +1,9 @@
 /*
  * epmd_client.c - registration with epmd and look-ups. Main thread; used by peers.c.
  *
- * epmd keeps a node registered for as long as the connection lives and nothing more is written on it; an end of that connection means that epmd died
- * (or that somebody wiped us out): register anew. The creation in its answers is ignored: ours is in the handshake.
+ * epmd keeps a node registered for as long as the connection lives and nothing more is written on it; an end of that
+ * connection means that epmd died (or that somebody wiped us out): register anew. The creation in its answers is
+ * ignored: ours is in the handshake.
  */
 #include "node/epmd_client.h"
 
@@ -30,7 +31,8 @@ enum {
 
 uint16_t np_epmd_port(uint16_t configured) {
     const char *env = getenv("ERL_EPMD_PORT");
-    if (configured != 0) return configured;
+    if (configured != 0)
+        return configured;
     long port = env != NULL ? strtol(env, NULL, 10) : 0;
     return port > 0 && port <= UINT16_MAX ? (uint16_t)port : EPMD_PORT;
 }
@@ -77,26 +79,30 @@ static void retry_in(np_epmd_client *client, uint32_t delay_ms) {
     client->state = STATE_WAITING;
     client->ipv6 = false;
     np_stream_close(&client->stream);
-    np_timers_start(np_loop_timers(client->loop), &client->timer, np_loop_now(client->loop) + delay_ms, on_timer, client);
+    np_timers_start(np_loop_timers(client->loop), &client->timer, np_loop_now(client->loop) + delay_ms, on_timer,
+                    client);
 }
 
 /* At once, then every minute. */
 static bool warn_now(np_epmd_client *client) {
     uint64_t now = np_loop_now(client->loop);
-    if (client->warned_ms != 0 && now - client->warned_ms < WARN_MS) return false;
+    if (client->warned_ms != 0 && now - client->warned_ms < WARN_MS)
+        return false;
     client->warned_ms = now;
     return true;
 }
 
 /* As erl does: the first node on a host brings epmd up. Once only; later somebody else decides about it. */
 static bool start_epmd(np_epmd_client *client) {
-    if (client->started || client->registered_once) return false;
+    if (client->started || client->registered_once)
+        return false;
     client->started = true;
     char port[8];
     snprintf(port, sizeof(port), "%u", (unsigned)client->epmd_port);
     const char *const argv[] = {"epmd", "-port", port, "-daemon", NULL};
     int error = np_spawn_detached(client->loop, argv);
-    NP_LOG(NP_LOG_NOTICE, WHERE, error == 0 ? "no epmd answers, starting one" : "no epmd answers and none can be started",
+    NP_LOG(NP_LOG_NOTICE, WHERE,
+           error == 0 ? "no epmd answers, starting one" : "no epmd answers and none can be started",
            "port=%u result=\"%s\"", (unsigned)client->epmd_port, error == 0 ? "started" : np_strerror(error));
     client->retry_ms = SPAWNED_RETRY_MS;
     return error == 0;
@@ -122,17 +128,20 @@ static void attempt_failed(np_epmd_client *client, int error, const char *why) {
 
 static void name_taken(np_epmd_client *client) {
     uint64_t now = np_loop_now(client->loop);
-    if (client->taken_since_ms == 0) client->taken_since_ms = now;
+    if (client->taken_since_ms == 0)
+        client->taken_since_ms = now;
     if (now - client->taken_since_ms < TAKEN_GRACE_MS) {
         retry_in(client, TAKEN_RETRY_MS);
         return;
     }
     if (client->registered_once) {
         if (warn_now(client))
-            NP_LOG(NP_LOG_WARNING, WHERE, "epmd has given our name to another node, retrying", "name=%s", client->alive);
+            NP_LOG(NP_LOG_WARNING, WHERE, "epmd has given our name to another node, retrying", "name=%s",
+                   client->alive);
     } else if (client->failed[0] == '\0') {
         snprintf(client->failed, sizeof(client->failed),
-                 "epmd at port %u refuses the name %.200s: another node on this host has it; choose another name or stop that node",
+                 "epmd at port %u refuses the name %.200s: another node on this host has it; choose another name or "
+                 "stop that node",
                  (unsigned)client->epmd_port, client->alive);
     }
     retry_in(client, NP_EPMD_RETRY_MS);
@@ -147,24 +156,28 @@ static void registered(np_epmd_client *client) {
     client->failed[0] = '\0';
     np_buf_clear(&client->answer, 0);
     np_timers_stop(np_loop_timers(client->loop), &client->timer);
-    NP_LOG(NP_LOG_INFO, WHERE, "registered with epmd", "name=%s epmd=%s", client->alive, np_stream_peer(client->stream));
+    NP_LOG(NP_LOG_INFO, WHERE, "registered with epmd", "name=%s epmd=%s", client->alive,
+           np_stream_peer(client->stream));
 }
 
 static void on_connected(void *arg) {
     np_epmd_client *client = arg;
-    if (write_request(client->stream, &client->request) < 0) attempt_failed(client, NP_EIO, "epmd does not read");
+    if (write_request(client->stream, &client->request) < 0)
+        attempt_failed(client, NP_EIO, "epmd does not read");
 }
 
 static void on_data(void *arg, const uint8_t *data, size_t len) {
     np_epmd_client *client = arg;
     uint32_t creation;
-    if (client->state == STATE_REGISTERED) return;
+    if (client->state == STATE_REGISTERED)
+        return;
     if (np_buf_len(&client->answer) + len > ANSWER_MAX || np_buf_append(&client->answer, data, len) < 0) {
         attempt_failed(client, NP_EPROTO, "the answer is too long: is it epmd?");
         return;
     }
     int result = np_epmd_read_alive2(np_buf_head(&client->answer), np_buf_len(&client->answer), &creation);
-    if (result == NP_EAGAIN) return;
+    if (result == NP_EAGAIN)
+        return;
     if (result >= 0)
         registered(client);
     else if (result == NP_EEXIST)
@@ -198,13 +211,15 @@ static void attempt(np_epmd_client *client) {
                     on_answer_timeout, client);
     int error = np_stream_connect(&client->stream, client->loop, client->ipv6 ? "::1" : "127.0.0.1", client->epmd_port,
                                   &events, client);
-    if (error < 0) attempt_failed(client, client->ipv6 ? NP_ENOCONN : error, np_strerror(error));
+    if (error < 0)
+        attempt_failed(client, client->ipv6 ? NP_ENOCONN : error, np_strerror(error));
 }
 
 int np_epmd_client_new(np_epmd_client **to, np_loop *loop, uint16_t epmd_port, const char *alive, uint16_t port,
                        bool hidden) {
     np_epmd_client *client = calloc(1, sizeof(*client));
-    if (client == NULL) return NP_ENOMEM;
+    if (client == NULL)
+        return NP_ENOMEM;
     client->loop = loop;
     client->epmd_port = epmd_port;
     client->retry_ms = NP_EPMD_RETRY_MS;
@@ -223,7 +238,8 @@ int np_epmd_client_new(np_epmd_client **to, np_loop *loop, uint16_t epmd_port, c
 
 void np_epmd_client_destroy(np_epmd_client **from) {
     np_epmd_client *client = *from;
-    if (client == NULL) return;
+    if (client == NULL)
+        return;
     *from = NULL;
     np_timers_stop(np_loop_timers(client->loop), &client->timer);
     np_stream_close(&client->stream);
@@ -253,7 +269,8 @@ struct np_epmd_lookup {
 
 void np_epmd_lookup_cancel(np_epmd_lookup **from) {
     np_epmd_lookup *lookup = *from;
-    if (lookup == NULL) return;
+    if (lookup == NULL)
+        return;
     *from = NULL;
     np_timers_stop(np_loop_timers(lookup->loop), &lookup->timer);
     np_stream_close(&lookup->stream);
@@ -266,14 +283,16 @@ static void finish(np_epmd_lookup *lookup, int error, const char *why, uint16_t 
     np_epmd_lookup_fn done = lookup->done;
     void *arg = lookup->arg;
     char address[256] = "";
-    if (lookup->stream != NULL) snprintf(address, sizeof(address), "%s", np_stream_peer_address(lookup->stream));
+    if (lookup->stream != NULL)
+        snprintf(address, sizeof(address), "%s", np_stream_peer_address(lookup->stream));
     np_epmd_lookup_cancel(&lookup);
     done(arg, error, why, address, port);
 }
 
 static void on_lookup_connected(void *arg) {
     np_epmd_lookup *lookup = arg;
-    if (write_request(lookup->stream, &lookup->request) < 0) finish(lookup, NP_EIO, "its epmd does not read", 0);
+    if (write_request(lookup->stream, &lookup->request) < 0)
+        finish(lookup, NP_EIO, "its epmd does not read", 0);
 }
 
 static void on_lookup_data(void *arg, const uint8_t *data, size_t len) {
@@ -284,7 +303,8 @@ static void on_lookup_data(void *arg, const uint8_t *data, size_t len) {
         return;
     }
     int result = np_epmd_read_port2(np_buf_head(&lookup->answer), np_buf_len(&lookup->answer), &entry);
-    if (result == NP_EAGAIN) return;
+    if (result == NP_EAGAIN)
+        return;
     if (result >= 0)
         finish(lookup, 0, "", entry.port);
     else if (result == NP_ENOENT)
@@ -311,7 +331,8 @@ int np_epmd_lookup_new(np_epmd_lookup **to, np_loop *loop, const char *host, uin
     static const np_stream_events events = {
         .connected = on_lookup_connected, .data = on_lookup_data, .closed = on_lookup_closed};
     np_epmd_lookup *lookup = calloc(1, sizeof(*lookup));
-    if (lookup == NULL) return NP_ENOMEM;
+    if (lookup == NULL)
+        return NP_ENOMEM;
     lookup->loop = loop;
     lookup->done = done;
     lookup->arg = arg;
@@ -321,7 +342,8 @@ int np_epmd_lookup_new(np_epmd_lookup **to, np_loop *loop, const char *host, uin
     if (error == 0)
         error = np_timers_start(np_loop_timers(loop), &lookup->timer, np_loop_now(loop) + ANSWER_MS, on_lookup_timeout,
                                 lookup);
-    if (error == 0) error = np_stream_connect(&lookup->stream, loop, host, epmd_port, &events, lookup);
+    if (error == 0)
+        error = np_stream_connect(&lookup->stream, loop, host, epmd_port, &events, lookup);
     if (error < 0) {
         np_epmd_lookup_cancel(&lookup);
         return error;

@@ -1,5 +1,6 @@
 /*
- * epmd_client.h - our side of epmd, the port mapper: staying registered with the one on this host, and asking those of other hosts for a node's port.
+ * epmd_client.h - our side of epmd, the port mapper: staying registered with the one on this host, and asking those
+ * of other hosts for a node's port.
  */
 #ifndef NP_NODE_EPMD_CLIENT_H
 #define NP_NODE_EPMD_CLIENT_H
@@ -14,8 +15,9 @@ typedef struct np_epmd_client np_epmd_client;
 uint16_t np_epmd_port(uint16_t configured);
 
 /*
- * Begins to register `alive` at `port` with the epmd on this host, and keeps it registered until destroy: when epmd dies, every NP_EPMD_RETRY_MS. If none
- * answers at first, one is started (`epmd -daemon`, if found in PATH), as erl does. NP_ENOMEM.
+ * Begins to register `alive` at `port` with the epmd on this host, and keeps it registered until destroy: when epmd
+ * dies, every NP_EPMD_RETRY_MS. If none answers at first, one is started (`epmd -daemon`, if found in PATH), as erl
+ * does. NP_ENOMEM.
  */
 int np_epmd_client_new(np_epmd_client **client, np_loop *loop, uint16_t epmd_port, const char *alive, uint16_t port,
                        bool hidden);

@@ -1,5 +1,6 @@
 /*
- * peer.c - one connection: moves bytes between a stream and the handshake, then the session, and keeps their times. Main thread; used by peers.c only.
+ * peer.c - one connection: moves bytes between a stream and the handshake, then the session, and keeps their times.
+ * Main thread; used by peers.c only.
  */
 #include "node/peer.h"
 
@@ -12,8 +13,9 @@
 
 enum {
     FLUSH_BYTES = 1 << 20, /* written for one peer in one turn before the others have theirs */
-    PAUSE_MS = 1000,       /* two nodes that stop reading each other would wait for ever, so: not longer than this at a time */
-    READ_MS = 100,         /* ... and at least this long in between */
+    PAUSE_MS =
+        1000,      /* two nodes that stop reading each other would wait for ever, so: not longer than this at a time */
+    READ_MS = 100, /* ... and at least this long in between */
 };
 
 static uint64_t now_of(const np_peer *peer) { return np_loop_now(peer->settings->loop); }
@@ -23,7 +25,8 @@ static const np_peer_owner *owner_of(const np_peer *peer) { return &peer->settin
 /* ---- ends ---- */
 
 void np_peer_close(np_peer *peer) {
-    if (peer->state == NP_PEER_CLOSED) return;
+    if (peer->state == NP_PEER_CLOSED)
+        return;
     peer->state = NP_PEER_CLOSED;
     np_timers_stop(timers_of(peer), &peer->timer);
     np_timers_stop(timers_of(peer), &peer->unpause);
@@ -33,7 +36,8 @@ void np_peer_close(np_peer *peer) {
 
 void np_peer_destroy(np_peer **from) {
     np_peer *peer = *from;
-    if (peer == NULL) return;
+    if (peer == NULL)
+        return;
     *from = NULL;
     np_peer_close(peer);
     np_handshake_destroy(&peer->handshake);
@@ -43,7 +47,8 @@ void np_peer_destroy(np_peer **from) {
 
 /* The reason may be in the handshake or the session, which live on until destroy. */
 static void fail(np_peer *peer, int error, const char *reason) {
-    if (peer->state == NP_PEER_CLOSED) return;
+    if (peer->state == NP_PEER_CLOSED)
+        return;
     np_peer_close(peer);
     owner_of(peer)->closed(owner_of(peer)->arg, peer, error, reason);
 }
@@ -51,7 +56,8 @@ static void fail(np_peer *peer, int error, const char *reason) {
 /* ---- reading less: back-pressure ---- */
 
 static void unpause(np_peer *peer) {
-    if (!peer->paused) return;
+    if (!peer->paused)
+        return;
     peer->paused = false;
     peer->read_since_ms = UINT64_MAX;
     np_timers_stop(timers_of(peer), &peer->unpause);
@@ -70,11 +76,14 @@ static void press(np_peer *peer) {
     size_t soft = peer->settings->out_soft_bytes;
     uint64_t now = now_of(peer);
     if (peer->paused) {
-        if (queued < soft / 2) unpause(peer);
+        if (queued < soft / 2)
+            unpause(peer);
         return;
     }
-    if (queued <= soft || peer->read_since_ms == UINT64_MAX || now - peer->read_since_ms < READ_MS) return;
-    if (np_timers_start(timers_of(peer), &peer->unpause, now + PAUSE_MS, on_unpause, peer) < 0) return;
+    if (queued <= soft || peer->read_since_ms == UINT64_MAX || now - peer->read_since_ms < READ_MS)
+        return;
+    if (np_timers_start(timers_of(peer), &peer->unpause, now + PAUSE_MS, on_unpause, peer) < 0)
+        return;
     peer->paused = true;
     np_session_reading(peer->session, true, now);
     np_stream_read_pause(peer->stream, true);
@@ -100,18 +109,21 @@ static size_t cut_spans(np_bytes *spans, size_t count) {
 }
 
 void np_peer_flush(np_peer *peer) {
-    if (peer->state != NP_PEER_UP) return;
+    if (peer->state != NP_PEER_UP)
+        return;
     size_t written = 0;
     while (!np_stream_busy(peer->stream)) {
         np_bytes spans[NP_STREAM_SPANS_MAX];
         size_t count = np_session_output(peer->session, spans, NP_STREAM_SPANS_MAX);
-        if (count == 0) break;
+        if (count == 0)
+            break;
         if (written >= FLUSH_BYTES) {
             np_loop_defer(peer->settings->loop, &peer->again, on_again, peer);
             break;
         }
         int64_t n = np_stream_write(peer->stream, spans, cut_spans(spans, count));
-        if (n < 0) return; /* the stream's `closed` follows */
+        if (n < 0)
+            return; /* the stream's `closed` follows */
         np_session_sent(peer->session, (size_t)n, now_of(peer));
         written += (size_t)n;
     }
@@ -124,7 +136,8 @@ bool np_peer_drained(const np_peer *peer) {
 
 static void on_written(void *arg, size_t bytes) {
     np_peer *peer = arg;
-    if (peer->state != NP_PEER_UP) return;
+    if (peer->state != NP_PEER_UP)
+        return;
     np_session_sent(peer->session, bytes, now_of(peer));
     make_dirty(peer);
 }
@@ -133,12 +146,17 @@ static void on_written(void *arg, size_t bytes) {
 
 static void on_deadline(np_timer *timer, void *arg);
 
-/* The session's deadline only ever moves back as traffic goes on: the timer is not touched by traffic, it looks again when it fires. */
+/*
+ * The session's deadline only ever moves back as traffic goes on: the timer is not touched by traffic, it looks again
+ * when it fires.
+ */
 static void await_deadline(np_peer *peer) {
     uint64_t now = now_of(peer);
     uint64_t due = np_session_deadline(peer->session);
-    if (due <= now) due = now + 1;
-    if (np_timers_start(timers_of(peer), &peer->timer, due, on_deadline, peer) < 0) fail(peer, NP_ENOMEM, "out of memory");
+    if (due <= now)
+        due = now + 1;
+    if (np_timers_start(timers_of(peer), &peer->timer, due, on_deadline, peer) < 0)
+        fail(peer, NP_ENOMEM, "out of memory");
 }
 
 static void on_deadline(np_timer *timer, void *arg) {
@@ -150,21 +168,25 @@ static void on_deadline(np_timer *timer, void *arg) {
             fail(peer, error, np_session_reason(peer->session));
             return;
         }
-        if (np_session_queued(peer->session) > 0) make_dirty(peer);
+        if (np_session_queued(peer->session) > 0)
+            make_dirty(peer);
     }
     await_deadline(peer);
 }
 
 static int on_control(void *arg, const np_control *control) {
     np_peer *peer = arg;
-    if (peer->doom != NULL) return NP_ECLOSED;
+    if (peer->doom != NULL)
+        return NP_ECLOSED;
     return owner_of(peer)->control(owner_of(peer)->arg, peer, control);
 }
 
 static void feed(np_peer *peer, const uint8_t *data, size_t len) {
-    if (peer->read_since_ms == UINT64_MAX) peer->read_since_ms = now_of(peer);
+    if (peer->read_since_ms == UINT64_MAX)
+        peer->read_since_ms = now_of(peer);
     int error = np_session_feed(peer->session, data, len, now_of(peer));
-    if (error < 0) fail(peer, error, peer->doom != NULL ? peer->doom : np_session_reason(peer->session));
+    if (error < 0)
+        fail(peer, error, peer->doom != NULL ? peer->doom : np_session_reason(peer->session));
 }
 
 /* ---- the handshake ---- */
@@ -195,7 +217,8 @@ static void on_handshake_timeout(np_timer *timer, void *arg) {
     np_peer *peer = arg;
     (void)timer;
     fail(peer, NP_ETIMEOUT,
-         peer->state == NP_PEER_CONNECTING ? "no connection within 7 s" : "it said nothing for 7 s during the handshake");
+         peer->state == NP_PEER_CONNECTING ? "no connection within 7 s"
+                                           : "it said nothing for 7 s during the handshake");
 }
 _Static_assert(NP_HANDSHAKE_MS == 7000, "the texts above say so");
 
@@ -203,12 +226,17 @@ static int await_step(np_peer *peer) {
     return np_timers_start(timers_of(peer), &peer->timer, now_of(peer) + NP_HANDSHAKE_MS, on_handshake_timeout, peer);
 }
 
-/* Writes what the handshake wants to say. Some hundred bytes in all: a socket that does not take them is not read by anybody. */
+/*
+ * Writes what the handshake wants to say. Some hundred bytes in all: a socket that does not take them is not read by
+ * anybody.
+ */
 static bool write_handshake(np_peer *peer) {
     np_buf *out = np_handshake_output(peer->handshake);
     np_bytes span = {np_buf_head(out), np_buf_len(out)};
-    if (span.len == 0) return true;
-    if (np_stream_busy(peer->stream) || np_stream_write(peer->stream, &span, 1) != (int64_t)span.len) return false;
+    if (span.len == 0)
+        return true;
+    if (np_stream_busy(peer->stream) || np_stream_write(peer->stream, &span, 1) != (int64_t)span.len)
+        return false;
     np_buf_consume(out, span.len);
     return true;
 }
@@ -243,7 +271,8 @@ static size_t shake(np_peer *peer, const uint8_t *data, size_t len) {
         establish(peer);
     } else if (np_handshake_step(peer->handshake) != peer->step) {
         peer->step = np_handshake_step(peer->handshake);
-        if (await_step(peer) < 0) fail(peer, NP_ENOMEM, "out of memory");
+        if (await_step(peer) < 0)
+            fail(peer, NP_ENOMEM, "out of memory");
     }
     return used;
 }
@@ -254,7 +283,8 @@ static void on_connected(void *arg) {
     np_peer *peer = arg;
     peer->state = NP_PEER_HANDSHAKE;
     snprintf(peer->address, sizeof(peer->address), "%s", np_stream_peer(peer->stream));
-    if (await_step(peer) < 0 || !write_handshake(peer)) fail(peer, NP_EIO, "it does not read during the handshake");
+    if (await_step(peer) < 0 || !write_handshake(peer))
+        fail(peer, NP_EIO, "it does not read during the handshake");
 }
 
 static void on_data(void *arg, const uint8_t *data, size_t len) {
@@ -265,14 +295,16 @@ static void on_data(void *arg, const uint8_t *data, size_t len) {
         data += used;
         len -= used;
     }
-    if (peer->state == NP_PEER_UP && len > 0) feed(peer, data, len);
+    if (peer->state == NP_PEER_UP && len > 0)
+        feed(peer, data, len);
 }
 
 static void on_closed(void *arg, int error, const char *why) {
     np_peer *peer = arg;
     peer->stream = NULL;
     if (peer->state == NP_PEER_HANDSHAKE && peer->dialled && error == NP_ECLOSED && peer->step >= 2)
-        fail(peer, NP_EAUTH, "it hung up on our answer to its challenge: its cookie differs from ours, check cookie_file");
+        fail(peer, NP_EAUTH,
+             "it hung up on our answer to its challenge: its cookie differs from ours, check cookie_file");
     else
         fail(peer, error, peer->doom != NULL ? peer->doom : why);
 }
@@ -284,23 +316,26 @@ static const np_stream_events stream_events = {
 
 /* The stream is not there yet. */
 static np_peer *peer_new(const np_peer_settings *settings, const char *name) {
-    const np_handshake_env env = {.cookie = ask_cookie, .verdict = ask_verdict, .replace = ask_replace,
-                                  .challenge = new_challenge};
+    const np_handshake_env env = {
+        .cookie = ask_cookie, .verdict = ask_verdict, .replace = ask_replace, .challenge = new_challenge};
     np_peer *peer = calloc(1, sizeof(*peer));
-    if (peer == NULL) return NULL;
+    if (peer == NULL)
+        return NULL;
     np_handshake_env own = env;
     own.arg = peer;
     peer->settings = settings;
     peer->dialled = name != NULL;
     peer->state = name != NULL ? NP_PEER_CONNECTING : NP_PEER_HANDSHAKE;
     peer->handshake = np_handshake_new(&own, settings->self, name, settings->flags, settings->creation, 2);
-    if (peer->handshake == NULL || await_step(peer) < 0) np_peer_destroy(&peer);
+    if (peer->handshake == NULL || await_step(peer) < 0)
+        np_peer_destroy(&peer);
     return peer;
 }
 
 int np_peer_dial(np_peer **to, const np_peer_settings *settings, const char *name, const char *host, uint16_t port) {
     np_peer *peer = peer_new(settings, name);
-    if (peer == NULL) return NP_ENOMEM;
+    if (peer == NULL)
+        return NP_ENOMEM;
     int error = np_stream_connect(&peer->stream, settings->loop, host, port, &stream_events, peer);
     if (error < 0) {
         np_peer_destroy(&peer);

@@ -1,6 +1,6 @@
 /*
- * peer.h - one connection to another node: its stream, its handshake, then its session. Who is connected to whom, and what follows from it, is peers.c's;
- * nobody else includes this.
+ * peer.h - one connection to another node: its stream, its handshake, then its session. Who is connected to whom, and
+ * what follows from it, is peers.c's; nobody else includes this.
  */
 #ifndef NP_NODE_PEER_H
 #define NP_NODE_PEER_H
@@ -23,7 +23,10 @@ typedef struct np_peer_owner {
     int (*control)(void *arg, np_peer *peer, const np_control *control);
     /* There is something to write: np_peer_flush at the end of this turn, please. */
     void (*dirty)(void *arg, np_peer *peer);
-    /* It has ended by itself. Once, and not after np_peer_close. The owner destroys it, but later: we may be deep inside it. */
+    /*
+     * It has ended by itself. Once, and not after np_peer_close. The owner destroys it, but later: we may be deep
+     * inside it.
+     */
     void (*closed)(void *arg, np_peer *peer, int error, const char *reason);
 } np_peer_owner;
 
@@ -64,15 +67,15 @@ struct np_peer {
     char address[304];
 
     /* The owner's. */
-    void *target;           /* the node it belongs to; NULL: an inbound one that has not authenticated */
-    np_peer *next, *prev;   /* inbound ones that have not authenticated */
+    void *target;         /* the node it belongs to; NULL: an inbound one that has not authenticated */
+    np_peer *next, *prev; /* inbound ones that have not authenticated */
     np_peer *next_dirty;
     np_peer *next_swept;
     bool is_dirty;
     bool is_swept;
-    const char *doom;       /* to be closed, for this reason; NULL: no */
-    bool doom_flush;        /* after what is queued has been offered to the socket */
-    char reason[128];       /* room for a doom's text */
+    const char *doom; /* to be closed, for this reason; NULL: no */
+    bool doom_flush;  /* after what is queued has been offered to the socket */
+    char reason[128]; /* room for a doom's text */
 };
 
 /* Dials the node `name` at host:port. NP_ENOMEM, NP_EIO: nothing happens. */
@@ -89,7 +92,10 @@ void np_peer_destroy(np_peer **peer);
 /* The full name, once the peer has said it; "" before. */
 const char *np_peer_name(const np_peer *peer);
 
-/* Writes out what the session has queued, as far as the socket takes it and fairness goes; the rest follows by itself. */
+/*
+ * Writes out what the session has queued, as far as the socket takes it and fairness goes; the rest follows by
+ * itself.
+ */
 void np_peer_flush(np_peer *peer);
 
 /* Nothing is queued or being written. */

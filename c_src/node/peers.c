@@ -1,8 +1,10 @@
 /*
- * peers.c - the table of other nodes: who is connected, who is dialled and when, what an inbound connection may do. Main thread.
+ * peers.c - the table of other nodes: who is connected, who is dialled and when, what an inbound connection may do.
+ * Main thread.
  *
- * One `target` per node that is connected, being dialled or to be dialled again. A connection (peer.c) belongs to a target once it is dialled or has
- * authenticated; inbound ones before that are in `inbound`. Connections that have ended, or are to end, wait in `swept` for a moment when nobody is inside them.
+ * One `target` per node that is connected, being dialled or to be dialled again. A connection (peer.c) belongs to a
+ * target once it is dialled or has authenticated; inbound ones before that are in `inbound`. Connections that have
+ * ended, or are to end, wait in `swept` for a moment when nobody is inside them.
  */
 #include "node/peers.h"
 
@@ -14,6 +16,7 @@
 #include "dist/epmd.h"
 #include "node/epmd_client.h"
 #include "node/peer.h"
+#include "node/peers_config.h"
 #include "term/names.h"
 
 #include <stdio.h>
@@ -23,9 +26,9 @@
 #define WHERE "node/peers"
 
 enum {
-    WARN_MS = 60000,     /* how often an unreachable seed is worth a line */
-    GIVE_UP_MS = 60000,  /* a discovered node that does not come (back) is forgotten */
-    REFUSED_MS = 5000,   /* until the next dial of a node that does not want us: more often would flood its log */
+    WARN_MS = 60000,    /* how often an unreachable seed is worth a line */
+    GIVE_UP_MS = 60000, /* a discovered node that does not come (back) is forgotten */
+    REFUSED_MS = 5000,  /* until the next dial of a node that does not want us: more often would flood its log */
 };
 
 typedef struct target {
@@ -35,8 +38,8 @@ typedef struct target {
     char *host; /* of the name */
     char *alive;
     bool seed;
-    bool wanted; /* seed or discovered: dialled, and dialled again */
-    bool held; /* in use up the stack: not to be freed */
+    bool wanted;      /* seed or discovered: dialled, and dialled again */
+    bool held;        /* in use up the stack: not to be freed */
     int warned_error; /* of the last warning; 0: none since it was last up */
     uint64_t warned_ms;
     uint64_t give_up_ms; /* not for seeds */
@@ -58,8 +61,8 @@ struct np_peers {
     uint16_t epmd_port;
     bool started;
     bool draining;
-    np_map targets;   /* by name */
-    target **by_id;   /* the same, by node id, for the many sends */
+    np_map targets; /* by name */
+    target **by_id; /* the same, by node id, for the many sends */
     size_t by_id_len;
     np_peer *inbound; /* not authenticated yet */
     uint32_t inbound_count;
@@ -90,13 +93,15 @@ static int index_target(np_peers *peers, target *t) {
     if (t->id >= peers->by_id_len) {
         size_t len = peers->by_id_len * 2 > t->id ? peers->by_id_len * 2 : (size_t)t->id + 16;
         target **grown = realloc(peers->by_id, len * sizeof(target *));
-        if (grown == NULL) return NP_ENOMEM;
+        if (grown == NULL)
+            return NP_ENOMEM;
         memset(grown + peers->by_id_len, 0, (len - peers->by_id_len) * sizeof(target *));
         peers->by_id = grown;
         peers->by_id_len = len;
     }
     int error = np_map_add(&peers->targets, name_hash(t->name), t);
-    if (error == 0) peers->by_id[t->id] = t;
+    if (error == 0)
+        peers->by_id[t->id] = t;
     return error;
 }
 
@@ -110,12 +115,16 @@ static void target_free(target *t) {
 static int target_of(np_peers *peers, const char *name, target **found) {
     np_str alive, host;
     *found = find_name(peers, name);
-    if (*found != NULL) return 0;
+    if (*found != NULL)
+        return 0;
     int error = np_epmd_split_name(name, strlen(name), &alive, &host, NULL);
-    if (error < 0) return error;
-    if (np_map_count(&peers->targets) >= NP_PEERS_MAX) return NP_ELIMIT;
+    if (error < 0)
+        return error;
+    if (np_map_count(&peers->targets) >= NP_PEERS_MAX)
+        return NP_ELIMIT;
     target *t = calloc(1, sizeof(*t));
-    if (t == NULL) return NP_ENOMEM;
+    if (t == NULL)
+        return NP_ENOMEM;
     t->peers = peers;
     t->host = strndup(host.data, host.len);
     t->alive = strndup(alive.data, alive.len);
@@ -134,7 +143,8 @@ static int target_of(np_peers *peers, const char *name, target **found) {
 
 /* Forgets a target nobody wants and nothing is going on with. */
 static void release(np_peers *peers, target *t) {
-    if (t->held || t->wanted || t->up != NULL || t->dial != NULL || t->lookup != NULL) return;
+    if (t->held || t->wanted || t->up != NULL || t->dial != NULL || t->lookup != NULL)
+        return;
     np_timers_stop(np_loop_timers(peers->loop), &t->retry);
     np_map_remove(&peers->targets, name_hash(t->name), t->name);
     peers->by_id[t->id] = NULL;
@@ -159,13 +169,15 @@ static void unlink_inbound(np_peers *peers, np_peer *peer) {
         peer->prev->next = peer->next;
     else
         peers->inbound = peer->next;
-    if (peer->next != NULL) peer->next->prev = peer->prev;
+    if (peer->next != NULL)
+        peer->next->prev = peer->prev;
     peer->next = peer->prev = NULL;
     peers->inbound_count--;
 }
 
 static void unlink_dirty(np_peers *peers, np_peer *peer) {
-    if (!peer->is_dirty) return;
+    if (!peer->is_dirty)
+        return;
     np_peer **at = &peers->dirty;
     while (*at != peer)
         at = &(*at)->next_dirty;
@@ -176,7 +188,8 @@ static void unlink_dirty(np_peers *peers, np_peer *peer) {
 static void on_sweep(void *arg);
 
 static void sweep_later(np_peers *peers, np_peer *peer) {
-    if (peer->is_swept) return;
+    if (peer->is_swept)
+        return;
     peer->is_swept = true;
     peer->next_swept = peers->swept;
     peers->swept = peer;
@@ -228,7 +241,8 @@ static void on_sweep(void *arg) {
         } else {
             target *t = peer->target;
             NP_ASSERT(peer->doom != NULL && t != NULL && t->up == peer);
-            if (peer->doom_flush) np_peer_flush(peer);
+            if (peer->doom_flush)
+                np_peer_flush(peer);
             lose(peers, t, peer->doom_flush ? NP_LOG_NOTICE : NP_LOG_WARNING, peer->doom);
             after_loss(peers, t);
         }
@@ -254,7 +268,10 @@ static bool does_not_want_us(int error) {
     return error == NP_EAUTH || error == NP_EINVAL || error == NP_ENOTSUP || error == NP_EPROTO;
 }
 
-/* Doubled with every failure up to the maximum, with half of it random, so that two nodes do not keep dialling each other in step. */
+/*
+ * Doubled with every failure up to the maximum, with half of it random, so that two nodes do not keep dialling each
+ * other in step.
+ */
 static uint64_t backoff_ms(np_peers *peers, const target *t, int error) {
     uint64_t delay = NP_RECONNECT_MAX_MS;
     if (does_not_want_us(error))
@@ -267,7 +284,8 @@ static uint64_t backoff_ms(np_peers *peers, const target *t, int error) {
 static void dial_failed(target *t, int error, const char *why) {
     np_peers *peers = t->peers;
     uint64_t now = now_of(peers);
-    if (t->up != NULL) return;
+    if (t->up != NULL)
+        return;
     if (!t->seed && now >= t->give_up_ms) {
         NP_LOG(NP_LOG_NOTICE, WHERE, "gave up connecting", "peer=%s reason=\"%s\"", t->name, why);
         t->wanted = false;
@@ -284,22 +302,28 @@ static void dial_failed(target *t, int error, const char *why) {
         NP_LOG(NP_LOG_DEBUG, WHERE, "cannot connect, retrying", "peer=%s reason=\"%s\"", t->name, why);
     }
     redial_in(t, backoff_ms(peers, t, error));
-    if (t->failures < UINT32_MAX) t->failures++;
+    if (t->failures < UINT32_MAX)
+        t->failures++;
 }
 
 static void abort_dial(np_peers *peers, target *t) {
     np_epmd_lookup_cancel(&t->lookup);
     np_timers_stop(np_loop_timers(peers->loop), &t->retry);
-    if (t->dial == NULL) return;
+    if (t->dial == NULL)
+        return;
     np_peer *peer = t->dial;
     t->dial = NULL;
     bury(peers, peer);
 }
 
-/* Is a connection of this node's own waiting here, with its name said? Then it is not dialled: its dial is further than ours. */
+/*
+ * Is a connection of this node's own waiting here, with its name said? Then it is not dialled: its dial is further
+ * than ours.
+ */
 static bool is_coming(const np_peers *peers, const char *name) {
     for (const np_peer *peer = peers->inbound; peer != NULL; peer = peer->next)
-        if (strcmp(np_peer_name(peer), name) == 0) return true;
+        if (strcmp(np_peer_name(peer), name) == 0)
+            return true;
     return false;
 }
 
@@ -323,14 +347,17 @@ static void on_looked_up(void *arg, int error, const char *why, const char *addr
 /* The port of a node that is not asked of epmd; 0: ask. */
 static uint16_t fixed_port(const np_peers *peers, const char *name) {
     for (size_t i = 0; i < peers->config.ports_len; i++)
-        if (strcmp(peers->config.ports[i].node, name) == 0) return peers->config.ports[i].port;
-    if (peers->config.epmd) return 0;
+        if (strcmp(peers->config.ports[i].node, name) == 0)
+            return peers->config.ports[i].port;
+    if (peers->config.epmd)
+        return 0;
     return peers->config.peer_port != 0 ? peers->config.peer_port : peers->port;
 }
 
 static void dial(target *t) {
     np_peers *peers = t->peers;
-    if (peers->draining || !t->wanted || t->up != NULL || t->dial != NULL || t->lookup != NULL) return;
+    if (peers->draining || !t->wanted || t->up != NULL || t->dial != NULL || t->lookup != NULL)
+        return;
     np_timers_stop(np_loop_timers(peers->loop), &t->retry);
     if (is_coming(peers, t->name)) {
         redial_in(t, NP_RECONNECT_MAX_MS);
@@ -342,7 +369,8 @@ static void dial(target *t) {
         return;
     }
     int error = np_epmd_lookup_new(&t->lookup, peers->loop, t->host, peers->epmd_port, t->alive, on_looked_up, t);
-    if (error < 0) dial_failed(t, error, "no socket to ask epmd");
+    if (error < 0)
+        dial_failed(t, error, "no socket to ask epmd");
 }
 
 /* ---- what connections ask and tell ---- */
@@ -350,24 +378,30 @@ static void dial(target *t) {
 static const char *on_cookie(void *arg, const char *name) {
     const np_peers *peers = arg;
     for (size_t i = 0; i < peers->config.cookies_len; i++)
-        if (strcmp(peers->config.cookies[i].node, name) == 0) return peers->config.cookies[i].cookie;
+        if (strcmp(peers->config.cookies[i].node, name) == 0)
+            return peers->config.cookies[i].cookie;
     return peers->config.cookie;
 }
 
 /*
- * net_kernel's accept_pending, but for one thing: a dial of ours that has not said its name yet is unknown to the peer, so it just gives way. Of two dials
- * that both are known, the one of the node with the greater name is kept.
+ * net_kernel's accept_pending, but for one thing: a dial of ours that has not said its name yet is unknown to the
+ * peer, so it just gives way. Of two dials that both are known, the one of the node with the greater name is kept.
  */
 static np_handshake_verdict on_verdict(void *arg, np_peer *peer, const char *name) {
     np_peers *peers = arg;
     (void)peer;
     target *t = find_name(peers, name);
-    if (peers->draining) return NP_VERDICT_NOT_ALLOWED;
-    if (t == NULL) return NP_VERDICT_OK;
-    if (t->up != NULL) return NP_VERDICT_ALIVE;
-    if (t->dial == NULL && t->lookup == NULL) return NP_VERDICT_OK;
+    if (peers->draining)
+        return NP_VERDICT_NOT_ALLOWED;
+    if (t == NULL)
+        return NP_VERDICT_OK;
+    if (t->up != NULL)
+        return NP_VERDICT_ALIVE;
+    if (t->dial == NULL && t->lookup == NULL)
+        return NP_VERDICT_OK;
     bool known = t->dial != NULL && t->dial->state == NP_PEER_HANDSHAKE;
-    if (known && strcmp(peers->config.name, name) > 0) return NP_VERDICT_NOK;
+    if (known && strcmp(peers->config.name, name) > 0)
+        return NP_VERDICT_NOK;
     abort_dial(peers, t);
     redial_in(t, NP_HANDSHAKE_MS); /* should this one come to nothing */
     return known ? NP_VERDICT_OK_SIMULTANEOUS : NP_VERDICT_OK;
@@ -387,12 +421,14 @@ static int on_up(void *arg, np_peer *peer) {
         t->dial = NULL;
     } else {
         int error = target_of(peers, np_peer_name(peer), &t);
-        if (error < 0) return error;
+        if (error < 0)
+            return error;
         unlink_inbound(peers, peer);
         peer->target = t;
     }
     abort_dial(peers, t);
-    if (t->up != NULL) lose(peers, t, NP_LOG_NOTICE, "replaced by a new connection");
+    if (t->up != NULL)
+        lose(peers, t, NP_LOG_NOTICE, "replaced by a new connection");
     t->up = peer;
     t->failures = 0;
     t->warned_error = 0;
@@ -412,7 +448,8 @@ static int on_control(void *arg, np_peer *peer, const np_control *control) {
 
 static void on_dirty(void *arg, np_peer *peer) {
     np_peers *peers = arg;
-    if (peer->is_dirty || peer->state != NP_PEER_UP) return;
+    if (peer->is_dirty || peer->state != NP_PEER_UP)
+        return;
     peer->is_dirty = true;
     peer->next_dirty = peers->dirty;
     peers->dirty = peer;
@@ -426,17 +463,21 @@ static void refused(np_peers *peers, const np_peer *peer, int error, const char 
         const target *t = find_name(peers, name);
         crossed = t != NULL && (t->up != NULL || t->dial != NULL || t->lookup != NULL);
     }
-    if (!crossed) peers->past.refused++;
+    if (!crossed)
+        peers->past.refused++;
     if (crossed || (error == NP_ECLOSED && !peer->heard))
-        NP_LOG(NP_LOG_INFO, WHERE, "handshake given up", "address=%s peer=%s reason=\"%s\"", peer->address, name, reason);
+        NP_LOG(NP_LOG_INFO, WHERE, "handshake given up", "address=%s peer=%s reason=\"%s\"", peer->address, name,
+               reason);
     else if (np_log_allowed(&peers->refused_limit, now_of(peers), WHERE))
-        NP_LOG(NP_LOG_WARNING, WHERE, "handshake refused", "address=%s peer=%s reason=\"%s\"", peer->address, name, reason);
+        NP_LOG(NP_LOG_WARNING, WHERE, "handshake refused", "address=%s peer=%s reason=\"%s\"", peer->address, name,
+               reason);
 }
 
 /* A dial of ours may have given way to the one that has come to nothing. */
 static void dial_instead(np_peers *peers, const char *name) {
     target *t = find_name(peers, name);
-    if (t != NULL && t->up == NULL && np_timer_running(&t->retry)) redial_in(t, backoff_ms(peers, t, 0));
+    if (t != NULL && t->up == NULL && np_timer_running(&t->retry))
+        redial_in(t, backoff_ms(peers, t, 0));
 }
 
 static void on_closed(void *arg, np_peer *peer, int error, const char *reason) {
@@ -448,7 +489,8 @@ static void on_closed(void *arg, np_peer *peer, int error, const char *reason) {
     } else if (t != NULL) {
         NP_ASSERT(t->dial == peer);
         t->dial = NULL;
-        if (peer->step > 0 && error != NP_EBUSY && error != NP_EEXIST) peers->past.refused++;
+        if (peer->step > 0 && error != NP_EBUSY && error != NP_EEXIST)
+            peers->past.refused++;
         bury(peers, peer);
         dial_failed(t, error, reason);
     } else {
@@ -465,121 +507,43 @@ static void on_accepted(void *arg, np_stream *stream) {
     if (peers->inbound_count >= NP_HANDSHAKES_MAX) {
         peers->past.refused++;
         if (np_log_allowed(&peers->refused_limit, now_of(peers), WHERE))
-            NP_LOG(NP_LOG_WARNING, WHERE, "connection refused", "address=%s reason=\"%d handshakes are going on already\"",
-                   np_stream_peer(stream), NP_HANDSHAKES_MAX);
+            NP_LOG(NP_LOG_WARNING, WHERE, "connection refused",
+                   "address=%s reason=\"%d handshakes are going on already\"", np_stream_peer(stream),
+                   NP_HANDSHAKES_MAX);
         np_stream_close(&stream);
         return;
     }
-    if (np_peer_accept(&peer, &peers->settings, stream) < 0) return;
+    if (np_peer_accept(&peer, &peers->settings, stream) < 0)
+        return;
     peer->next = peers->inbound;
-    if (peer->next != NULL) peer->next->prev = peer;
+    if (peer->next != NULL)
+        peer->next->prev = peer;
     peers->inbound = peer;
     peers->inbound_count++;
 }
 
 /* ---- config ---- */
 
-static int copy_text(const char *from, const char **to) {
-    if (from == NULL) return 0;
-    *to = strdup(from);
-    return *to != NULL ? 0 : NP_ENOMEM;
-}
-
-/* Copies what config points to into peers->config, which has nulls there. */
-static int copy_config(np_peers *peers, const np_peers_config *config) {
-    np_peers_config *own = &peers->config;
-    int error = copy_text(config->name, &own->name);
-    if (error == 0) error = copy_text(config->cookie, &own->cookie);
-    if (error == 0) error = copy_text(config->listen_address, &own->listen_address);
-    np_cookie *cookies = calloc(config->cookies_len + 1, sizeof(np_cookie));
-    np_peer_port *ports = calloc(config->ports_len + 1, sizeof(np_peer_port));
-    const char **seeds = calloc(config->seeds_len + 1, sizeof(char *));
-    own->cookies = cookies;
-    own->ports = ports;
-    own->seeds = seeds;
-    if (cookies == NULL || ports == NULL || seeds == NULL) return NP_ENOMEM;
-    own->cookies_len = config->cookies_len;
-    own->ports_len = config->ports_len;
-    own->seeds_len = config->seeds_len;
-    for (size_t i = 0; error == 0 && i < config->cookies_len; i++) {
-        error = copy_text(config->cookies[i].node, &cookies[i].node);
-        if (error == 0) error = copy_text(config->cookies[i].cookie, &cookies[i].cookie);
-    }
-    for (size_t i = 0; error == 0 && i < config->ports_len; i++) {
-        ports[i].port = config->ports[i].port;
-        error = copy_text(config->ports[i].node, &ports[i].node);
-    }
-    for (size_t i = 0; error == 0 && i < config->seeds_len; i++)
-        error = copy_text(config->seeds[i], &seeds[i]);
-    return error;
-}
-
-static void drop_text(const char *text) { free((char *)(uintptr_t)text); }
-
-static void free_config(np_peers_config *own) {
-    drop_text(own->name);
-    drop_text(own->cookie);
-    drop_text(own->listen_address);
-    for (size_t i = 0; own->cookies != NULL && i < own->cookies_len; i++) {
-        drop_text(own->cookies[i].node);
-        drop_text(own->cookies[i].cookie);
-    }
-    for (size_t i = 0; own->ports != NULL && i < own->ports_len; i++)
-        drop_text(own->ports[i].node);
-    for (size_t i = 0; own->seeds != NULL && i < own->seeds_len; i++)
-        drop_text(own->seeds[i]);
-    free((void *)(uintptr_t)own->cookies);
-    free((void *)(uintptr_t)own->ports);
-    free((void *)(uintptr_t)own->seeds);
-}
-
-static int check_config(const np_peers_config *config, char *why, size_t size) {
-    np_str alive, host;
-    const char *text = "";
-    if (config->name == NULL || np_epmd_split_name(config->name, strlen(config->name), &alive, &host, &text) < 0) {
-        snprintf(why, size, "bad node name \"%s\": %s", config->name != NULL ? config->name : "", text);
-        return NP_EINVAL;
-    }
-    if (config->cookie == NULL || config->cookie[0] == '\0') {
-        snprintf(why, size, "no cookie");
-        return NP_EINVAL;
-    }
-    for (size_t i = 0; i < config->seeds_len; i++) {
-        const char *seed = config->seeds[i];
-        if (np_epmd_split_name(seed, strlen(seed), &alive, &host, &text) < 0) {
-            snprintf(why, size, "bad node name \"%s\" to connect to: %s", seed, text);
-            return NP_EINVAL;
-        }
-    }
-    for (size_t i = 0; i < config->ports_len; i++)
-        if (config->ports[i].port == 0) {
-            snprintf(why, size, "no port for node %s", config->ports[i].node);
-            return NP_EINVAL;
-        }
-    return 0;
-}
-
 static size_t or_default(size_t value, size_t otherwise) { return value != 0 ? value : otherwise; }
 
 static void apply_config(np_peers *peers, const np_peers_config *config) {
-    np_peers_config *own = &peers->config;
-    own->creation = config->creation;
-    own->hidden = config->hidden;
-    own->port = config->port;
-    own->epmd = config->epmd;
-    own->peer_port = config->peer_port;
-    own->ticktime_ms = config->ticktime_ms != 0 ? config->ticktime_ms : NP_TICKTIME_S * UINT64_C(1000);
     peers->epmd_port = np_epmd_port(config->epmd_port);
     peers->settings = (np_peer_settings){
         .loop = peers->loop,
-        .owner = {.arg = peers, .cookie = on_cookie, .verdict = on_verdict, .replace = on_replace, .up = on_up,
-                  .control = on_control, .dirty = on_dirty, .closed = on_closed},
-        .self = own->name,
+        .owner = {.arg = peers,
+                  .cookie = on_cookie,
+                  .verdict = on_verdict,
+                  .replace = on_replace,
+                  .up = on_up,
+                  .control = on_control,
+                  .dirty = on_dirty,
+                  .closed = on_closed},
+        .self = peers->config.name,
         .flags = config->hidden ? NP_DFLAGS_OURS : NP_DFLAGS_OURS | NP_DFLAG_PUBLISHED,
         .creation = config->creation,
         .limits = {.message_max = or_default(config->message_max, NP_MESSAGE_MAX),
                    .out_hard_bytes = or_default(config->out_hard_bytes, NP_OUT_HARD_BYTES),
-                   .ticktime_ms = own->ticktime_ms},
+                   .ticktime_ms = or_default(config->ticktime_ms, NP_TICKTIME_S * 1000)},
         .out_soft_bytes = or_default(config->out_soft_bytes, NP_OUT_SOFT_BYTES),
     };
 }
@@ -588,8 +552,9 @@ static void apply_config(np_peers *peers, const np_peers_config *config) {
 
 int np_peers_new(np_peers **to, np_loop *loop, const np_peers_config *config, const np_peers_events *events, char *why,
                  size_t size) {
-    int error = check_config(config, why, size);
-    if (error < 0) return error;
+    int error = np_peers_config_check(config, why, size);
+    if (error < 0)
+        return error;
     np_peers *peers = calloc(1, sizeof(*peers));
     if (peers == NULL) {
         snprintf(why, size, "out of memory");
@@ -601,7 +566,7 @@ int np_peers_new(np_peers **to, np_loop *loop, const np_peers_config *config, co
     np_map_init(&peers->targets, target_eq);
     peers->loop = loop;
     peers->events = *events;
-    error = copy_config(peers, config);
+    error = np_peers_config_copy(&peers->config, config);
     if (error < 0) {
         np_peers_destroy(&peers);
         snprintf(why, size, "out of memory");
@@ -624,7 +589,8 @@ static void stop_connecting(np_peers *peers) {
     }
     for (size_t i = 0; i < peers->by_id_len; i++) {
         target *t = peers->by_id[i];
-        if (t == NULL) continue;
+        if (t == NULL)
+            continue;
         t->wanted = false;
         abort_dial(peers, t);
         release(peers, t);
@@ -633,12 +599,14 @@ static void stop_connecting(np_peers *peers) {
 
 void np_peers_destroy(np_peers **from) {
     np_peers *peers = *from;
-    if (peers == NULL) return;
+    if (peers == NULL)
+        return;
     *from = NULL;
     stop_connecting(peers);
     for (size_t i = 0; i < peers->by_id_len; i++) {
         target *t = peers->by_id[i];
-        if (t == NULL) continue;
+        if (t == NULL)
+            continue;
         np_peer *peer = t->up;
         t->up = NULL;
         bury(peers, peer);
@@ -652,7 +620,7 @@ void np_peers_destroy(np_peers **from) {
     }
     np_map_fini(&peers->targets);
     free(peers->by_id);
-    free_config(&peers->config);
+    np_peers_config_free(&peers->config);
     free(peers);
 }
 
@@ -663,8 +631,10 @@ static int listen_for_peers(np_peers *peers, char *why, size_t size) {
     const char *where = peers->config.listen_address;
     np_epmd_split_name(peers->config.name, strlen(peers->config.name), &alive, &host, NULL);
     snprintf(address, sizeof(address), "%.*s", (int)host.len, host.data);
-    if (where == NULL && np_address_is_numeric(address)) where = address;
-    int error = np_listener_new(&peers->listener, peers->loop, where, peers->config.port, &peers->port, on_accepted, peers);
+    if (where == NULL && np_address_is_numeric(address))
+        where = address;
+    int error =
+        np_listener_new(&peers->listener, peers->loop, where, peers->config.port, &peers->port, on_accepted, peers);
     if (error < 0)
         snprintf(why, size, "cannot listen on %s port %u: %s", where != NULL ? where : "any address",
                  (unsigned)peers->config.port, error == NP_EEXIST ? "the port is in use" : np_strerror(error));
@@ -674,22 +644,27 @@ static int listen_for_peers(np_peers *peers, char *why, size_t size) {
 int np_peers_start(np_peers *peers, char *why, size_t size) {
     np_str alive, host;
     int error = listen_for_peers(peers, why, size);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     np_epmd_split_name(peers->config.name, strlen(peers->config.name), &alive, &host, NULL);
     if (peers->config.epmd) {
         char text[NP_ATOM_BYTES_MAX + 1];
         snprintf(text, sizeof(text), "%.*s", (int)alive.len, alive.data);
-        error = np_epmd_client_new(&peers->epmd, peers->loop, peers->epmd_port, text, peers->port, peers->config.hidden);
+        error =
+            np_epmd_client_new(&peers->epmd, peers->loop, peers->epmd_port, text, peers->port, peers->config.hidden);
     }
     for (size_t i = 0; error == 0 && i < peers->config.seeds_len; i++) {
         target *t;
-        if (strcmp(peers->config.seeds[i], peers->config.name) == 0) continue;
+        if (strcmp(peers->config.seeds[i], peers->config.name) == 0)
+            continue;
         error = target_of(peers, peers->config.seeds[i], &t);
-        if (error < 0) break;
+        if (error < 0)
+            break;
         t->seed = t->wanted = true;
         redial_in(t, 0);
     }
-    if (error < 0) snprintf(why, size, "cannot start: %s", np_strerror(error));
+    if (error < 0)
+        snprintf(why, size, "cannot start: %s", np_strerror(error));
     peers->started = error == 0;
     return error;
 }
@@ -711,7 +686,8 @@ static np_peer *live(const np_peers *peers, np_node_id id) {
 }
 
 static void doom(np_peers *peers, np_peer *peer, const char *reason, bool flush) {
-    if (peer->doom != NULL) return;
+    if (peer->doom != NULL)
+        return;
     peer->doom = reason;
     peer->doom_flush = flush;
     sweep_later(peers, peer);
@@ -719,7 +695,8 @@ static void doom(np_peers *peers, np_peer *peer, const char *reason, bool flush)
 
 int np_peers_send(np_peers *peers, np_node_id id, const np_control *control, np_send_class send_class) {
     np_peer *peer = live(peers, id);
-    if (peer == NULL) return NP_ENOCONN;
+    if (peer == NULL)
+        return NP_ENOCONN;
     int error = np_session_send(peer->session, control, send_class);
     if (error == 0)
         on_dirty(peers, peer);
@@ -757,19 +734,24 @@ bool np_peers_visible(const np_peers *peers, np_node_id id) {
 int np_peers_dial(np_peers *peers, np_node_id id) {
     target *t;
     const char *name = np_name_text(id);
-    if (peers->draining) return NP_ECLOSED;
-    if (strcmp(name, peers->config.name) == 0) return 0;
+    if (peers->draining)
+        return NP_ECLOSED;
+    if (strcmp(name, peers->config.name) == 0)
+        return 0;
     int error = target_of(peers, name, &t);
-    if (error < 0 || t->wanted) return error;
+    if (error < 0 || t->wanted)
+        return error;
     t->wanted = true;
     t->give_up_ms = now_of(peers) + GIVE_UP_MS;
-    if (t->up == NULL && t->dial == NULL && t->lookup == NULL) redial_in(t, 0);
+    if (t->up == NULL && t->dial == NULL && t->lookup == NULL)
+        redial_in(t, 0);
     return 0;
 }
 
 void np_peers_disconnect(np_peers *peers, np_node_id id, const char *reason) {
     np_peer *peer = live(peers, id);
-    if (peer == NULL) return;
+    if (peer == NULL)
+        return;
     snprintf(peer->reason, sizeof(peer->reason), "%s", reason);
     doom(peers, peer, peer->reason, true);
 }
@@ -778,14 +760,16 @@ void np_peers_drain(np_peers *peers) { stop_connecting(peers); }
 
 bool np_peers_drained(const np_peers *peers) {
     for (size_t i = 0; i < peers->by_id_len; i++)
-        if (peers->by_id[i] != NULL && peers->by_id[i]->up != NULL && !np_peer_drained(peers->by_id[i]->up)) return false;
+        if (peers->by_id[i] != NULL && peers->by_id[i]->up != NULL && !np_peer_drained(peers->by_id[i]->up))
+            return false;
     return true;
 }
 
 np_node_id np_peers_next(const np_peers *peers, uint32_t *at) {
     while (*at < peers->by_id_len) {
         const target *t = peers->by_id[(*at)++];
-        if (t != NULL && t->up != NULL) return t->id;
+        if (t != NULL && t->up != NULL)
+            return t->id;
     }
     return 0;
 }
@@ -795,7 +779,8 @@ void np_peers_get_stats(const np_peers *peers, np_peers_stats *stats) {
     stats->queued_bytes = 0;
     for (size_t i = 0; i < peers->by_id_len; i++) {
         const target *t = peers->by_id[i];
-        if (t == NULL || t->up == NULL) continue;
+        if (t == NULL || t->up == NULL)
+            continue;
         add_stats(&stats->traffic, np_session_get_stats(t->up->session));
         stats->queued_bytes += np_session_queued(t->up->session);
     }

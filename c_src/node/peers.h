@@ -1,8 +1,10 @@
 /*
- * peers.h - the connections to other nodes: epmd, listening, dialling, handshakes, duplicates, ticks, back-pressure, reconnecting.
+ * peers.h - the connections to other nodes: epmd, listening, dialling, handshakes, duplicates, ticks, back-pressure,
+ * reconnecting.
  *
- * To the rest of the node a peer is its name: it is up or not, one can send to it, and its control messages arrive in np_peers_events. Files: peers.c (the table,
- * who dials whom and when), peer.c (one connection: stream, handshake, session), epmd_client.c (registration and look-ups).
+ * To the rest of the node a peer is its name: it is up or not, one can send to it, and its control messages arrive in
+ * np_peers_events. Files: peers.c (the table, who dials whom and when), peer.c (one connection: stream, handshake,
+ * session), epmd_client.c (registration and look-ups).
  */
 #ifndef NP_NODE_PEERS_H
 #define NP_NODE_PEERS_H
@@ -46,8 +48,8 @@ typedef struct np_peers_config {
     uint16_t epmd_port;         /* 0: ERL_EPMD_PORT or 4369 */
     const np_peer_port *ports;  /* peers dialled at a fixed port, without epmd */
     size_t ports_len;
-    uint16_t peer_port;         /* with epmd off: port of all peers not in ports; 0: same as `port` (as -erl_epmd_port has it) */
-    const char *const *seeds;   /* dialled, and redialled for ever */
+    uint16_t peer_port; /* with epmd off: of all peers not in ports; 0: same as `port` (as -erl_epmd_port has it) */
+    const char *const *seeds; /* dialled, and redialled for ever */
     size_t seeds_len;
     uint64_t ticktime_ms;
     size_t message_max;
@@ -56,16 +58,17 @@ typedef struct np_peers_config {
 } np_peers_config;
 
 /* NP_EINVAL with a text in why (size bytes): a bad name, no cookie, .. */
-int np_peers_new(np_peers **peers, np_loop *loop, const np_peers_config *config, const np_peers_events *events, char *why,
-                 size_t size);
+int np_peers_new(np_peers **peers, np_loop *loop, const np_peers_config *config, const np_peers_events *events,
+                 char *why, size_t size);
 void np_peers_destroy(np_peers **peers);
 
-/* Listens and begins to register and to dial. NP_EEXIST (port taken), NP_EIO, with a text. `registered` of epmd comes later: */
+/* Listens and begins to register and to dial. NP_EEXIST (port taken), NP_EINVAL, NP_EIO, with a text. */
 int np_peers_start(np_peers *peers, char *why, size_t size);
 
 /*
- * True once the node can be found: registered with epmd, or epmd off. If epmd refuses the name (taken) np_peers_failed says so: fatal at the first start, retried
- * with a warning later. If no epmd answers, it is retried for ever (a warning each minute).
+ * True once the node can be found: registered with epmd, or epmd off. If epmd refuses the name (taken)
+ * np_peers_failed says so: fatal at the first start, retried with a warning later. If no epmd answers, it is retried
+ * for ever (a warning each minute).
  */
 bool np_peers_ready(const np_peers *peers);
 const char *np_peers_failed(const np_peers *peers); /* NULL: no */
@@ -73,7 +76,10 @@ const char *np_peers_failed(const np_peers *peers); /* NULL: no */
 /* The port listened on. */
 uint16_t np_peers_port(const np_peers *peers);
 
-/* Sends one signal. NP_ENOCONN if the peer is not up; else as np_session_send, whose NP_EOVERLOAD for NP_SEND_URGENT closes the connection here (soon). Written at the turn's end. */
+/*
+ * Sends one signal. NP_ENOCONN if the peer is not up; else as np_session_send, whose NP_EOVERLOAD for NP_SEND_URGENT
+ * closes the connection here (soon). Written at the turn's end.
+ */
 int np_peers_send(np_peers *peers, np_node_id peer, const np_control *control, np_send_class send_class);
 
 /* Writes out all that the turn has queued. Called by the node's turn hook. */
@@ -85,7 +91,11 @@ bool np_peers_up(const np_peers *peers, np_node_id peer);
 uint64_t np_peers_flags(const np_peers *peers, np_node_id peer);
 bool np_peers_visible(const np_peers *peers, np_node_id peer); /* the peer announced PUBLISHED */
 
-/* Dials a node that is not a seed (discovered): kept up and redialled like a seed, but given up after a minute without success. Already up or being dialled: nothing. NP_ELIMIT. */
+/*
+ * Dials a node that is not a seed (discovered): kept up and redialled like a seed, but given up after a minute
+ * without success. Already up or being dialled: it is just kept up from now on. NP_ELIMIT, NP_EINVAL (no node name),
+ * NP_ECLOSED (draining).
+ */
 int np_peers_dial(np_peers *peers, np_node_id peer);
 
 /* Closes the connection; `down` comes from the loop's next turn. */

@@ -50,7 +50,8 @@ int np_uv_error(int status) {
 /* ---- tasks ---- */
 
 void np_loop_defer(np_loop *loop, np_task *task, void (*fn)(void *arg), void *arg) {
-    if (task->next != NULL) return;
+    if (task->next != NULL)
+        return;
     task->fn = fn;
     task->arg = arg;
     task->next = &loop->tasks;
@@ -60,7 +61,8 @@ void np_loop_defer(np_loop *loop, np_task *task, void (*fn)(void *arg), void *ar
 }
 
 void np_task_cancel(np_task *task) {
-    if (task->next == NULL) return;
+    if (task->next == NULL)
+        return;
     task->prev->next = task->next;
     task->next->prev = task->prev;
     task->next = task->prev = NULL;
@@ -69,7 +71,8 @@ void np_task_cancel(np_task *task) {
 /* Runs the tasks that wait now; what they defer waits for the next turn. */
 static void run_tasks(np_loop *loop) {
     np_task *head = &loop->tasks;
-    if (head->next == head) return;
+    if (head->next == head)
+        return;
     np_task batch = *head;
     batch.next->prev = batch.prev->next = &batch;
     head->next = head->prev = head;
@@ -94,7 +97,8 @@ static void on_timer(uv_timer_t *timer) {
  */
 static void arm(np_loop *loop, uint64_t now) {
     uint64_t due = np_timers_next(&loop->timers);
-    if (due >= loop->armed_ms) return;
+    if (due >= loop->armed_ms)
+        return;
     uv_timer_start(&loop->timer, on_timer, due > now ? due - now : 0, 0);
     loop->armed_ms = due;
 }
@@ -107,16 +111,19 @@ static void on_prepare(uv_prepare_t *prepare) {
     loop->turns++;
     run_tasks(loop);
     uint64_t now = uv_now(&loop->uv);
-    if (np_timers_next(&loop->timers) <= now) np_timers_run(&loop->timers, now, TIMERS_PER_TURN);
+    if (np_timers_next(&loop->timers) <= now)
+        np_timers_run(&loop->timers, now, TIMERS_PER_TURN);
     bool more = loop->turn != NULL && loop->turn(loop->turn_arg);
-    if (loop->tasks.next != &loop->tasks || np_timers_next(&loop->timers) <= now) more = true;
+    if (loop->tasks.next != &loop->tasks || np_timers_next(&loop->timers) <= now)
+        more = true;
     if (more)
         uv_idle_start(&loop->idle, on_idle);
     else
         uv_idle_stop(&loop->idle);
     arm(loop, now);
     uint64_t took = uv_hrtime() - loop->busy_since_ns;
-    if (took > loop->worst_turn_ns) loop->worst_turn_ns = took;
+    if (took > loop->worst_turn_ns)
+        loop->worst_turn_ns = took;
     loop->busy_since_ns = 0;
 }
 
@@ -124,7 +131,8 @@ static void on_prepare(uv_prepare_t *prepare) {
 
 int np_loop_new(np_loop **to) {
     np_loop *loop = calloc(1, sizeof(*loop));
-    if (loop == NULL) return NP_ENOMEM;
+    if (loop == NULL)
+        return NP_ENOMEM;
     loop->read_buffer = malloc(NP_STREAM_READ_BYTES);
     int status = loop->read_buffer != NULL ? uv_loop_init(&loop->uv) : UV_ENOMEM;
     if (status < 0) {
@@ -150,12 +158,14 @@ static void free_handle(uv_handle_t *handle) { free(handle); }
 /* Programs started by np_spawn_detached that still run: they go on without us. */
 static void forget_process(uv_handle_t *handle, void *arg) {
     (void)arg;
-    if (handle->type == UV_PROCESS && !uv_is_closing(handle)) uv_close(handle, free_handle);
+    if (handle->type == UV_PROCESS && !uv_is_closing(handle))
+        uv_close(handle, free_handle);
 }
 
 void np_loop_destroy(np_loop **from) {
     np_loop *loop = *from;
-    if (loop == NULL) return;
+    if (loop == NULL)
+        return;
     *from = NULL;
     run_tasks(loop);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
@@ -201,7 +211,8 @@ static void on_signal(uv_signal_t *handle, int signum) {
 
 int np_loop_on_signal(np_loop *loop, int signum, void (*fn)(void *arg, int signum), void *arg) {
     signal_watch *watch = calloc(1, sizeof(*watch));
-    if (watch == NULL) return NP_ENOMEM;
+    if (watch == NULL)
+        return NP_ENOMEM;
     int status = uv_signal_init(&loop->uv, &watch->handle);
     if (status < 0) {
         free(watch);

@@ -27,15 +27,17 @@ uint64_t np_loop_now(const np_loop *loop);
 np_timers *np_loop_timers(np_loop *loop);
 
 /*
- * Called once a turn after input, timers and other callbacks have been served, right before the loop sleeps: the place to write out what the turn has
- * produced. Returns true if there is more to do at once: then the loop polls without sleeping and calls again.
+ * Called once a turn after input, timers and other callbacks have been served, right before the loop sleeps: the
+ * place to write out what the turn has produced. Returns true if there is more to do at once: then the loop polls
+ * without sleeping and calls again.
  */
 void np_loop_on_turn(np_loop *loop, bool (*turn)(void *arg), void *arg);
 
 /*
- * Something to do a little later: fn runs once, from the loop, before the turn hook of this turn (if called from a callback) or of the next one, and the loop does
- * not sleep until then. For what must not happen inside the caller's callers: freeing, closing, telling of a failure. Never fails; the task is embedded in
- * its owner and all zero at first. Deferring a waiting task again changes nothing.
+ * Something to do a little later: fn runs once, from the loop, before the turn hook of this turn (if called from a
+ * callback) or of the next one, and the loop does not sleep until then. For what must not happen inside the caller's
+ * callers: freeing, closing, telling of a failure. Never fails; the task is embedded in its owner and all zero at
+ * first. Deferring a waiting task again changes nothing.
  */
 typedef struct np_task {
     struct np_task *next; /* NULL when not waiting */

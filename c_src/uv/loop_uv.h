@@ -27,7 +27,8 @@ struct np_loop {
 
 /* To be called first in every callback from libuv: the turn's time is measured from the first of them. */
 static inline void np_loop_busy(np_loop *loop) {
-    if (loop->busy_since_ns == 0) loop->busy_since_ns = uv_hrtime();
+    if (loop->busy_since_ns == 0)
+        loop->busy_since_ns = uv_hrtime();
 }
 
 /* libuv's error code as ours. */

@@ -17,7 +17,8 @@ static void on_exit_status(uv_process_t *process, int64_t status, int signum) {
 
 int np_spawn_detached(np_loop *loop, const char *const *argv) {
     uv_process_t *process = calloc(1, sizeof(*process));
-    if (process == NULL) return NP_ENOMEM;
+    if (process == NULL)
+        return NP_ENOMEM;
     uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = UV_IGNORE}};
     uv_process_options_t options = {
         .exit_cb = on_exit_status,

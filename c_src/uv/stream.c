@@ -60,7 +60,8 @@ struct np_listener {
 
 static np_stream *stream_new(np_loop *loop) {
     np_stream *stream = calloc(1, sizeof(*stream));
-    if (stream == NULL) return NULL;
+    if (stream == NULL)
+        return NULL;
     stream->loop = loop;
     stream->refs = 1;
     return stream;
@@ -68,12 +69,14 @@ static np_stream *stream_new(np_loop *loop) {
 
 static void unref(np_stream *stream) {
     NP_ASSERT(stream->refs > 0);
-    if (--stream->refs == 0) free(stream);
+    if (--stream->refs == 0)
+        free(stream);
 }
 
 static int open_sock(np_stream *stream) {
     sock *s = calloc(1, sizeof(*s));
-    if (s == NULL) return UV_ENOMEM;
+    if (s == NULL)
+        return UV_ENOMEM;
     int status = uv_tcp_init(&stream->loop->uv, &s->tcp);
     if (status < 0) {
         free(s);
@@ -95,14 +98,16 @@ static void on_sock_closed(uv_handle_t *handle) {
 
 static void close_sock(np_stream *stream) {
     sock *s = stream->sock;
-    if (s == NULL) return;
+    if (s == NULL)
+        return;
     stream->sock = NULL;
     s->dead = true;
     uv_close((uv_handle_t *)&s->tcp, on_sock_closed);
 }
 
 static void free_addresses(np_stream *stream) {
-    if (stream->addresses != NULL) uv_freeaddrinfo(stream->addresses);
+    if (stream->addresses != NULL)
+        uv_freeaddrinfo(stream->addresses);
     stream->addresses = stream->at = NULL;
 }
 
@@ -113,7 +118,8 @@ static void shut(np_stream *stream) {
     memset(&stream->events, 0, sizeof(stream->events));
     np_task_cancel(&stream->failed);
     np_task_cancel(&stream->resume);
-    if (stream->resolve.data != NULL) uv_cancel((uv_req_t *)&stream->resolve);
+    if (stream->resolve.data != NULL)
+        uv_cancel((uv_req_t *)&stream->resolve);
     free_addresses(stream);
     close_sock(stream);
 }
@@ -124,7 +130,8 @@ static void finish(np_stream *stream, int status) {
     void *arg = stream->arg;
     shut(stream);
     const char *why = status == UV_EOF ? "closed by the other side" : uv_strerror(status);
-    if (closed != NULL) closed(arg, np_uv_error(status), why);
+    if (closed != NULL)
+        closed(arg, np_uv_error(status), why);
     unref(stream);
 }
 
@@ -150,7 +157,8 @@ static void name_connected(np_stream *stream) {
     struct sockaddr_storage address;
     int len = sizeof(address);
     char text[INET6_ADDRSTRLEN] = "?";
-    if (uv_tcp_getpeername(&stream->sock->tcp, (struct sockaddr *)&address, &len) < 0) return;
+    if (uv_tcp_getpeername(&stream->sock->tcp, (struct sockaddr *)&address, &len) < 0)
+        return;
     uv_ip_name((const struct sockaddr *)&address, text, sizeof(text));
     name_peer(stream, unmapped(text), port_of(&address));
 }
@@ -178,7 +186,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
 static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf) {
     sock *s = handle->data;
     np_stream *stream = s->stream;
-    if (s->dead || n == 0) return;
+    if (s->dead || n == 0)
+        return;
     np_loop_busy(stream->loop);
     if (n < 0) {
         finish(stream, (int)n);
@@ -193,23 +202,27 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf) {
         uv_read_stop(handle);
         np_loop_defer(stream->loop, &stream->resume, on_resume, stream);
     }
-    if (stream->events.data != NULL) stream->events.data(stream->arg, (const uint8_t *)buf->base, (size_t)n);
+    if (stream->events.data != NULL)
+        stream->events.data(stream->arg, (const uint8_t *)buf->base, (size_t)n);
 }
 
 static void start_reading(np_stream *stream) {
-    if (stream->sock == NULL || stream->paused || !stream->connected) return;
+    if (stream->sock == NULL || stream->paused || !stream->connected)
+        return;
     uv_read_start((uv_stream_t *)&stream->sock->tcp, on_alloc, on_read);
 }
 
 void np_stream_read_pause(np_stream *stream, bool pause) {
-    if (stream->paused == pause) return;
+    if (stream->paused == pause)
+        return;
     stream->paused = pause;
     if (!pause) {
         start_reading(stream);
         return;
     }
     np_task_cancel(&stream->resume);
-    if (stream->sock != NULL && stream->connected) uv_read_stop((uv_stream_t *)&stream->sock->tcp);
+    if (stream->sock != NULL && stream->connected)
+        uv_read_stop((uv_stream_t *)&stream->sock->tcp);
 }
 
 /* ---- connecting ---- */
@@ -218,29 +231,34 @@ static int try_addresses(np_stream *stream, int last);
 
 static void on_connect(uv_connect_t *req, int status) {
     sock *s = req->data;
-    if (s->dead) return;
+    if (s->dead)
+        return;
     np_stream *stream = s->stream;
     np_loop_busy(stream->loop);
     if (status < 0) {
         close_sock(stream);
         status = try_addresses(stream, status);
-        if (status < 0) finish(stream, status);
+        if (status < 0)
+            finish(stream, status);
         return;
     }
     free_addresses(stream);
     stream->connected = true;
     name_connected(stream);
     start_reading(stream);
-    if (stream->events.connected != NULL) stream->events.connected(stream->arg);
+    if (stream->events.connected != NULL)
+        stream->events.connected(stream->arg);
 }
 
 static int connect_to(np_stream *stream, const struct sockaddr *address) {
     int status = open_sock(stream);
-    if (status < 0) return status;
+    if (status < 0)
+        return status;
     uv_tcp_nodelay(&stream->sock->tcp, 1);
     uv_tcp_keepalive(&stream->sock->tcp, 1, KEEPALIVE_S);
     status = uv_tcp_connect(&stream->sock->connect, &stream->sock->tcp, address, on_connect);
-    if (status < 0) close_sock(stream);
+    if (status < 0)
+        close_sock(stream);
     return status;
 }
 
@@ -250,7 +268,8 @@ static int try_addresses(np_stream *stream, int last) {
         const struct sockaddr *address = stream->at->ai_addr;
         stream->at = stream->at->ai_next;
         last = connect_to(stream, address);
-        if (last == 0) break;
+        if (last == 0)
+            break;
     }
     return last;
 }
@@ -259,14 +278,17 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *addr
     np_stream *stream = req->data;
     stream->resolve.data = NULL;
     if (stream->shut) {
-        if (addresses != NULL) uv_freeaddrinfo(addresses);
+        if (addresses != NULL)
+            uv_freeaddrinfo(addresses);
         unref(stream);
         return;
     }
     np_loop_busy(stream->loop);
     stream->addresses = stream->at = addresses;
-    if (status == 0) status = try_addresses(stream, UV_EAI_NONAME);
-    if (status < 0) finish(stream, status);
+    if (status == 0)
+        status = try_addresses(stream, UV_EAI_NONAME);
+    if (status < 0)
+        finish(stream, status);
     unref(stream);
 }
 
@@ -283,9 +305,11 @@ bool np_address_is_numeric(const char *text) {
 
 int np_stream_connect(np_stream **to, np_loop *loop, const char *host, uint16_t port, const np_stream_events *events,
                       void *arg) {
-    if (strlen(host) > HOST_MAX) return NP_EIO;
+    if (strlen(host) > HOST_MAX)
+        return NP_EIO;
     np_stream *stream = stream_new(loop);
-    if (stream == NULL) return NP_ENOMEM;
+    if (stream == NULL)
+        return NP_ENOMEM;
     stream->events = *events;
     stream->arg = arg;
     name_peer(stream, host, port);
@@ -327,7 +351,8 @@ static int64_t fail_later(np_stream *stream, int status) {
 
 static void on_written(uv_write_t *req, int status) {
     sock *s = req->data;
-    if (s->dead) return;
+    if (s->dead)
+        return;
     np_stream *stream = s->stream;
     np_loop_busy(stream->loop);
     size_t bytes = stream->write_bytes;
@@ -340,7 +365,8 @@ static void on_written(uv_write_t *req, int status) {
 
 int64_t np_stream_write(np_stream *stream, const np_bytes *spans, size_t count) {
     NP_ASSERT(stream->write_bytes == 0 && count <= NP_STREAM_SPANS_MAX);
-    if (stream->failure != 0 || !stream->connected) return NP_ECLOSED;
+    if (stream->failure != 0 || !stream->connected)
+        return NP_ECLOSED;
     uv_buf_t bufs[NP_STREAM_SPANS_MAX];
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
@@ -348,13 +374,17 @@ int64_t np_stream_write(np_stream *stream, const np_bytes *spans, size_t count) 
         bufs[i].len = spans[i].len;
         total += spans[i].len;
     }
-    if (total == 0) return 0;
+    if (total == 0)
+        return 0;
     uv_stream_t *handle = (uv_stream_t *)&stream->sock->tcp;
     int wrote = uv_try_write(handle, bufs, (unsigned)count);
-    if (wrote == UV_EAGAIN) wrote = 0;
-    if (wrote < 0) return fail_later(stream, wrote);
+    if (wrote == UV_EAGAIN)
+        wrote = 0;
+    if (wrote < 0)
+        return fail_later(stream, wrote);
     size_t skip = (size_t)wrote;
-    if (skip == total) return wrote;
+    if (skip == total)
+        return wrote;
     size_t first = 0;
     while (skip >= bufs[first].len)
         skip -= bufs[first++].len;
@@ -362,7 +392,8 @@ int64_t np_stream_write(np_stream *stream, const np_bytes *spans, size_t count) 
     bufs[first].len -= skip;
     stream->write.data = stream->sock;
     int status = uv_write(&stream->write, handle, bufs + first, (unsigned)(count - first), on_written);
-    if (status < 0) return fail_later(stream, status);
+    if (status < 0)
+        return fail_later(stream, status);
     stream->write_bytes = total - (size_t)wrote;
     return wrote;
 }
@@ -373,7 +404,8 @@ bool np_stream_busy(const np_stream *stream) { return stream->write_bytes != 0; 
 
 void np_stream_close(np_stream **from) {
     np_stream *stream = *from;
-    if (stream == NULL) return;
+    if (stream == NULL)
+        return;
     *from = NULL;
     shut(stream);
     unref(stream);
@@ -390,9 +422,11 @@ void np_stream_adopt(np_stream *stream, const np_stream_events *events, void *ar
 static void on_connection(uv_stream_t *server, int status) {
     np_listener *listener = server->data;
     np_loop_busy(listener->loop);
-    if (status < 0) return; /* out of descriptors: libuv has turned that caller away, the next may fare better */
+    if (status < 0)
+        return; /* out of descriptors: libuv has turned that caller away, the next may fare better */
     np_stream *stream = stream_new(listener->loop);
-    if (stream == NULL) return;
+    if (stream == NULL)
+        return;
     if (open_sock(stream) == 0 && uv_accept(server, (uv_stream_t *)&stream->sock->tcp) == 0) {
         uv_tcp_nodelay(&stream->sock->tcp, 1);
         uv_tcp_keepalive(&stream->sock->tcp, 1, KEEPALIVE_S);
@@ -413,7 +447,8 @@ static int bind_and_listen(np_listener *listener, const char *address, uint16_t 
         uv_getaddrinfo_t req;
         struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
         int status = uv_getaddrinfo(&listener->loop->uv, &req, NULL, address, NULL, &hints);
-        if (status < 0) return UV_EADDRNOTAVAIL;
+        if (status < 0)
+            return UV_EADDRNOTAVAIL;
         memcpy(&to, req.addrinfo->ai_addr, req.addrinfo->ai_addrlen);
         uv_freeaddrinfo(req.addrinfo);
         if (to.ss_family == AF_INET6)
@@ -428,7 +463,8 @@ static int bind_and_listen(np_listener *listener, const char *address, uint16_t 
 static int listen_on(np_listener **to, np_loop *loop, const char *address, uint16_t port, uint16_t *bound,
                      void (*accepted)(void *arg, np_stream *stream), void *arg) {
     np_listener *listener = calloc(1, sizeof(*listener));
-    if (listener == NULL) return UV_ENOMEM;
+    if (listener == NULL)
+        return UV_ENOMEM;
     int status = uv_tcp_init(&loop->uv, &listener->tcp);
     if (status < 0) {
         free(listener);
@@ -441,12 +477,14 @@ static int listen_on(np_listener **to, np_loop *loop, const char *address, uint1
     status = bind_and_listen(listener, address, port);
     struct sockaddr_storage name;
     int len = sizeof(name);
-    if (status == 0) status = uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&name, &len);
+    if (status == 0)
+        status = uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&name, &len);
     if (status < 0) {
         uv_close((uv_handle_t *)&listener->tcp, on_listener_closed);
         return status;
     }
-    if (bound != NULL) *bound = port_of(&name);
+    if (bound != NULL)
+        *bound = port_of(&name);
     *to = listener;
     return 0;
 }
@@ -461,7 +499,8 @@ int np_listener_new(np_listener **listener, np_loop *loop, const char *address, 
 
 void np_listener_close(np_listener **from) {
     np_listener *listener = *from;
-    if (listener == NULL) return;
+    if (listener == NULL)
+        return;
     *from = NULL;
     uv_close((uv_handle_t *)&listener->tcp, on_listener_closed);
 }

@@ -17,7 +17,8 @@
 
 static bool on_turn(void *arg) {
     netloop *net = arg;
-    if (net->turn != NULL) net->turn(net->arg);
+    if (net->turn != NULL)
+        net->turn(net->arg);
     if (net->done != NULL && net->done(net->done_arg)) {
         net->came_true = true;
         np_loop_stop(net->loop);

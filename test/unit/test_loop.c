@@ -63,7 +63,8 @@ typedef struct chain {
 static void run_again(void *arg) {
     chain *c = arg;
     c->turn_of_run[c->runs++] = c->turns;
-    if (c->runs < 3) np_loop_defer(c->loop, &c->task, run_again, c);
+    if (c->runs < 3)
+        np_loop_defer(c->loop, &c->task, run_again, c);
 }
 
 static void count_turn(void *arg) { ((chain *)arg)->turns++; }
@@ -116,7 +117,8 @@ typedef struct hook {
 static bool busy_turn(void *arg) {
     hook *h = arg;
     h->calls++;
-    if (h->calls == h->busy_calls) np_loop_stop(h->loop);
+    if (h->calls == h->busy_calls)
+        np_loop_stop(h->loop);
     return true;
 }
 

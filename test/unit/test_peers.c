@@ -1,5 +1,6 @@
 /*
- * test_peers.c - nodes that connect to each other: several np_peers in one loop, raw sockets that misbehave, and an epmd of our own.
+ * test_peers.c - nodes that connect to each other: several np_peers in one loop, raw sockets that misbehave, and an
+ * epmd of our own.
  */
 #include "node/peers.h"
 
@@ -53,15 +54,18 @@ static const char *const known_names[] = {"a@127.0.0.1", "m@127.0.0.1", "z@127.0
 
 static int index_of(np_node_id id) {
     for (int i = 0; i < 3; i++)
-        if (strcmp(np_name_text(id), known_names[i]) == 0) return i;
+        if (strcmp(np_name_text(id), known_names[i]) == 0)
+            return i;
     return 7;
 }
 
 /* `up` and `down` alternate for each peer. */
 static void on_up(void *arg, np_node_id peer, bool hidden) {
     test_node *n = arg;
-    if (n->up_now[index_of(peer)]) n->balance_errors++;
-    if (!np_peers_up(n->peers, peer)) n->balance_errors++;
+    if (n->up_now[index_of(peer)])
+        n->balance_errors++;
+    if (!np_peers_up(n->peers, peer))
+        n->balance_errors++;
     n->up_now[index_of(peer)] = true;
     n->ups++;
     n->last_peer = peer;
@@ -70,8 +74,10 @@ static void on_up(void *arg, np_node_id peer, bool hidden) {
 
 static void on_down(void *arg, np_node_id peer, const char *reason) {
     test_node *n = arg;
-    if (!n->up_now[index_of(peer)]) n->balance_errors++;
-    if (np_peers_up(n->peers, peer)) n->balance_errors++;
+    if (!n->up_now[index_of(peer)])
+        n->balance_errors++;
+    if (np_peers_up(n->peers, peer))
+        n->balance_errors++;
     n->up_now[index_of(peer)] = false;
     n->downs++;
     snprintf(n->last_reason, sizeof(n->last_reason), "%s", reason);
@@ -91,18 +97,21 @@ static int send_binary(test_node *n, np_node_id peer, const uint8_t *term, size_
 
 static int on_control(void *arg, np_node_id peer, const np_control *control) {
     test_node *n = arg;
-    if (!n->up_now[index_of(peer)]) n->balance_errors++; /* up comes before the first message */
+    if (!n->up_now[index_of(peer)])
+        n->balance_errors++; /* up comes before the first message */
     n->messages++;
     n->bytes += control->payload.end - control->payload.pos;
-    if (n->echo) send_binary(n, peer, control->payload.base + control->payload.pos,
-                             control->payload.end - control->payload.pos, NP_SEND_NORMAL);
+    if (n->echo)
+        send_binary(n, peer, control->payload.base + control->payload.pos, control->payload.end - control->payload.pos,
+                    NP_SEND_NORMAL);
     return 0;
 }
 
 static void flush_all(void *arg) {
     test_world *w = arg;
     for (size_t i = 0; i < w->count; i++)
-        if (w->nodes[i].peers != NULL) np_peers_flush(w->nodes[i].peers);
+        if (w->nodes[i].peers != NULL)
+            np_peers_flush(w->nodes[i].peers);
 }
 
 static void world_init(test_world *w) {
@@ -122,8 +131,8 @@ static void world_fini(test_world *w) {
 }
 
 static np_peers_config base_config(const char *name) {
-    const np_peers_config config = {.name = name, .creation = 4711, .cookie = "secret", .hidden = true,
-                                    .ticktime_ms = 60000};
+    const np_peers_config config = {
+        .name = name, .creation = 4711, .cookie = "secret", .hidden = true, .ticktime_ms = 60000};
     return config;
 }
 
@@ -267,7 +276,8 @@ static void test_dials_shortly_after_one_another(void **state) {
             world_add(&w, &config);
         }
         assert_int_equal(np_peers_dial(w.nodes[0].peers, np_name_id(name[1])), 0);
-        if (round / 2 % 3 > 0) netloop_for(&w.net, (uint32_t)(round / 2 % 3 - 1));
+        if (round / 2 % 3 > 0)
+            netloop_for(&w.net, (uint32_t)(round / 2 % 3 - 1));
         assert_int_equal(np_peers_dial(w.nodes[1].peers, np_name_id(name[0])), 0);
         assert_true(netloop_until(&w.net, first_two_linked, &w, 3000));
         netloop_for(&w.net, 2);
@@ -450,7 +460,8 @@ static bool readable(void *arg) {
 static ssize_t raw_read(test_world *w, int fd, void *to, size_t len, uint32_t timeout_ms) {
     raw r = {fd};
     for (uint32_t waited = 0; waited < timeout_ms; waited += 5)
-        if (netloop_until(&w->net, readable, &r, 5)) return read(fd, to, len);
+        if (netloop_until(&w->net, readable, &r, 5))
+            return read(fd, to, len);
     return readable(&r) ? read(fd, to, len) : -1;
 }
 
@@ -502,7 +513,10 @@ static bool up_once(void *arg) { return ((test_node *)arg)->ups == 1; }
 static bool up_twice(void *arg) { return ((test_node *)arg)->ups == 2; }
 static bool down_once(void *arg) { return ((test_node *)arg)->downs == 1; }
 
-/* A node that has restarted without our noticing: asked whether it still wants it, it says yes, and the old one is replaced. */
+/*
+ * A node that has restarted without our noticing: asked whether it still wants it, it says yes, and the old one is
+ * replaced.
+ */
 static void test_duplicate_connection_replaces_the_old_one(void **state) {
     test_world w;
     const np_peers_config config = base_config("m@127.0.0.1");
@@ -561,13 +575,14 @@ static void test_bytes_behind_the_handshake_are_the_sessions(void **state) {
     np_put_u32(out + 3, 12345);
     np_handshake_digest("secret", np_get_u32(in + 9), out + 7);
     /* A tick, and {6, Pid, '', sink} with the message 7. */
-    static const uint8_t packet[] = {0,   0,   0,   0,                                          /* tick */
-                                     0,   0,   0,   46,                                         /* length */
-                                     131, 68,  0,   104, 4,   97,  6,                           /* header, {6, */
-                                     88,  119, 11,  'a', '@', '1', '2', '7', '.', '0', '.', '0', '.', '1', /* pid */
-                                     0,   0,   0,   1,   0,   0,   0,   0,   0,   0,   0,   99, /* num, serial, creation */
-                                     119, 0,   119, 4,   's', 'i', 'n', 'k',                    /* '', sink} */
-                                     97,  7};
+    static const uint8_t packet[] = {
+        0,   0,   0,   0,                                                     /* tick */
+        0,   0,   0,   46,                                                    /* length */
+        131, 68,  0,   104, 4,   97,  6,                                      /* header, {6, */
+        88,  119, 11,  'a', '@', '1', '2', '7', '.', '0', '.', '0', '.', '1', /* pid */
+        0,   0,   0,   1,   0,   0,   0,   0,   0,   0,   0,   99,            /* num, serial, creation */
+        119, 0,   119, 4,   's', 'i', 'n', 'k',                               /* '', sink} */
+        97,  7};
     memcpy(out + 23, packet, sizeof(packet));
     np_put_u32(out + 23 + 4, sizeof(packet) - 8);
     assert_int_equal(write(fd, out, 23 + sizeof(packet)), 23 + sizeof(packet));
@@ -627,11 +642,14 @@ static void test_a_thousand_rubbish_connections(void **state) {
             seed = seed * 1664525 + 1013904223;
             bytes[j] = (uint8_t)(seed >> 24);
         }
-        if (i % 3 == 0) name_message(bytes, "a@127.0.0.1", NP_DFLAGS_OURS);
-        if (i % 3 == 1) np_put_u16(bytes, (uint16_t)(i % 190));
+        if (i % 3 == 0)
+            name_message(bytes, "a@127.0.0.1", NP_DFLAGS_OURS);
+        if (i % 3 == 1)
+            np_put_u16(bytes, (uint16_t)(i % 190));
         assert_true(write(fd, bytes, 1 + (size_t)i % sizeof(bytes)) > 0);
         close(fd);
-        if (i % 50 == 49) netloop_for(&w.net, 2);
+        if (i % 50 == 49)
+            netloop_for(&w.net, 2);
     }
     netloop_for(&w.net, 100);
     assert_int_equal(n->ups, 0);
@@ -651,7 +669,8 @@ static void test_too_many_handshakes_at_once(void **state) {
     test_node *n = world_add(&w, &config);
     for (size_t i = 0; i < NP_HANDSHAKES_MAX + 10; i++) {
         fds[i] = netloop_dial(np_peers_port(n->peers));
-        if (i % 32 == 31) netloop_for(&w.net, 2);
+        if (i % 32 == 31)
+            netloop_for(&w.net, 2);
     }
     netloop_for(&w.net, 20);
     assert_int_equal(raw_read(&w, fds[NP_HANDSHAKES_MAX + 9], in, 8, 500), 0);
@@ -688,8 +707,10 @@ static void test_peer_that_does_not_read(void **state) {
     size_t sent = 0;
     for (int i = 0; i < 20000 && result == 0; i++) {
         result = send_binary(n, peer, term, TERM, NP_SEND_NORMAL);
-        if (result == 0) sent++;
-        if (i % 100 == 99) netloop_for(&w.net, 1);
+        if (result == 0)
+            sent++;
+        if (i % 100 == 99)
+            netloop_for(&w.net, 1);
     }
     assert_int_equal(result, NP_EOVERLOAD);
     assert_true(sent * TERM >= HARD);
@@ -791,7 +812,8 @@ static void fake_register(fake_epmd *epmd, fake_client *c, const uint8_t *data) 
     uint16_t len = np_get_u16(data + 9 + 2);
     snprintf(c->name, sizeof(c->name), "%.*s", (int)len, (const char *)data + 13);
     for (size_t i = 0; i < epmd->count; i++)
-        if (epmd->clients[i].registered && strcmp(epmd->clients[i].name, c->name) == 0) answer[1] = 1;
+        if (epmd->clients[i].registered && strcmp(epmd->clients[i].name, c->name) == 0)
+            answer[1] = 1;
     c->port = np_get_u16(data + 3);
     c->registered = answer[1] == 0;
     epmd->registrations += c->registered;
@@ -804,7 +826,8 @@ static void fake_look_up(fake_epmd *epmd, fake_client *c, const uint8_t *data, s
     size_t answer_len = 2;
     for (size_t i = 0; i < epmd->count; i++) {
         const fake_client *other = &epmd->clients[i];
-        if (!other->registered || strlen(other->name) != len - 3 || memcmp(other->name, data + 3, len - 3) != 0) continue;
+        if (!other->registered || strlen(other->name) != len - 3 || memcmp(other->name, data + 3, len - 3) != 0)
+            continue;
         answer[1] = 0;
         np_put_u16(answer + 2, other->port);
         answer[4] = 72;
@@ -821,7 +844,8 @@ static void fake_look_up(fake_epmd *epmd, fake_client *c, const uint8_t *data, s
 
 static void fake_data(void *arg, const uint8_t *data, size_t len) {
     fake_client *c = arg;
-    if (c->epmd->deaf) return;
+    if (c->epmd->deaf)
+        return;
     if (data[2] == 120)
         fake_register(c->epmd, c, data);
     else if (data[2] == 122)

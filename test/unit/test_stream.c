@@ -36,7 +36,8 @@ static void on_data(void *arg, const uint8_t *data, size_t len) {
     e->received += len;
     for (size_t i = 0; i < len; i++)
         e->sum = (uint8_t)(e->sum + data[i]);
-    if (e->close_on_data) np_stream_close(&e->stream);
+    if (e->close_on_data)
+        np_stream_close(&e->stream);
 }
 
 static void on_written(void *arg, size_t bytes) { ((end *)arg)->written_later += bytes; }
@@ -131,7 +132,8 @@ static void test_listener_on_all_addresses_takes_both_families(void **state) {
             continue;
         }
         pair_connect(&p, hosts[i]);
-        if (i == 0) assert_string_equal(np_stream_peer_address(p.server.stream), "127.0.0.1");
+        if (i == 0)
+            assert_string_equal(np_stream_peer_address(p.server.stream), "127.0.0.1");
         pair_fini(&p);
     }
 }
@@ -232,7 +234,8 @@ typedef struct bounded {
 static void note_turn(void *arg) {
     bounded *b = arg;
     size_t got = b->p.server.received - b->seen;
-    if (got > b->most) b->most = got;
+    if (got > b->most)
+        b->most = got;
     b->seen = b->p.server.received;
 }
 
