@@ -132,7 +132,7 @@ defmodule NativePool.InteropTest do
 
   @tag :native
   test "a task supervisor it is not" do
-    assert %{term: {:error, :notsup}} = catch_error(Task.Supervisor.async_nolink(@sup, fn -> 1 end))
+    assert {:case_clause, {:error, :notsup}} = catch_error(Task.Supervisor.async_nolink(@sup, fn -> 1 end))
     assert {:ok, _} = GenServer.call({MyPool.Server, @node}, {:whereis, 1})
   end
 

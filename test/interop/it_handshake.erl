@@ -21,6 +21,11 @@ name() -> list_to_binary(np_node:unique("raw") ++ "@127.0.0.1").
 
 logged(#{native := Native, mark := Mark}, Texts) -> np_node:logged(Native, Mark, Texts).
 
+%% A node of the case's own, for what must be in the log: the victim's may be holding back the like of it.
+fresh(Fun) ->
+    Native = #{node := Node} = np_node:native(#{}),
+    Fun(#{native => Native, node => Node, port => np_raw:port(Node), mark => np_node:mark(Native)}).
+
 %% The dialogue up to and with the name; the status that came.
 status(Port, Flags, Name) ->
     S = np_raw:open(Port),
@@ -39,7 +44,7 @@ good_handshake() -> np_victim:with(fun(#{node := Node}) ->
     ?assertEqual(ok, np_raw:sync(P)),
     np_raw:close(P) end).
 
-wrong_cookie() -> np_victim:with(fun(#{port := Port} = V) ->
+wrong_cookie() -> fresh(fun(#{port := Port} = V) ->
     Name = name(),
     {S, <<"sok">>} = status(Port, np_raw:default_flags(), Name),
     <<"N", _:64, Challenge:32, _/binary>> = np_raw:recv_handshake(S),
@@ -47,7 +52,7 @@ wrong_cookie() -> np_victim:with(fun(#{port := Port} = V) ->
     ?assert(lists:member(np_raw:recv_handshake(S), [closed, econnreset])),
     logged(V, [Name, "cookie"]) end).
 
-each_mandatory_flag_missing() -> np_victim:with(fun(#{port := Port} = V) ->
+each_mandatory_flag_missing() -> fresh(fun(#{port := Port} = V) ->
     All = np_raw:default_flags() band bnot 16#4000000,
     [begin
          Name = name(),
@@ -74,7 +79,7 @@ all_flags() -> np_victim:with(fun(#{node := Node}) ->
     ?assertEqual(ok, np_raw:sync(P)),
     np_raw:close(P) end).
 
-own_name() -> np_victim:with(fun(#{port := Port, node := Node} = V) ->
+own_name() -> fresh(fun(#{port := Port, node := Node} = V) ->
     {S, Status} = status(Port, np_raw:default_flags(), atom_to_binary(Node)),
     refused(S, Status),
     logged(V, [atom_to_list(Node)]) end).

@@ -249,7 +249,7 @@ worker(Pool) -> worker(main(), Pool).
 worker(Node, Pool) ->
     Module = list_to_atom(atom_to_list(Pool) ++ ".Worker"),
     Sup = list_to_atom(atom_to_list(Pool) ++ ".WorkerSupervisor"),
-    Ref = {ref, Module, list_to_binary(unique("w"))},
+    Ref = {ref, Module, {node(), os:getpid(), erlang:unique_integer([positive])}},
     {ok, Pid} = gen_server:call({Sup, Node}, {start_child, {{Module, start_link, [Ref, []]}, temporary, 5000, worker, [Module]}}),
     Pid.
 
