@@ -27,7 +27,7 @@ typedef struct np_gen {
     np_in body;   /* request or message */
 } np_gen;
 
-/* Never fails: what is no well-formed gen message is INFO. */
+/* message is exactly one term. Never fails: what is no well-formed gen message is INFO. */
 void np_gen_parse(np_in message, np_gen *gen);
 
 /* Reads a From term {Pid, Tag}. NP_ETYPE. */
@@ -40,7 +40,7 @@ void np_gen_reply_begin(np_out *out, const np_from *from);
 void np_gen_call_begin(np_out *out, const np_pid *self, const np_ref *ref); /* then exactly one term: the request */
 void np_gen_cast_begin(np_out *out);                                        /* then exactly one term */
 
-/* Our call's answer {[alias|Ref], Reply}: the ref and a cursor over Reply. NP_ETYPE if the message is none. */
+/* message (exactly one term) as our call's answer {[alias|Ref], Reply}: the ref and a cursor over Reply. NP_ETYPE if the message is none. */
 int np_gen_read_reply(np_in message, np_ref *ref, np_in *reply);
 
 #endif

@@ -70,19 +70,20 @@ typedef struct np_proc_extra {
     struct np_regname *first_name, *last_name;
 } np_proc_extra;
 
+/* Half a cache line: finding a process touches no more. What is seldom asked for is in np_slots_chunk.extra. */
 typedef struct np_slot {
     void *target;
     const np_proc_class *proc_class; /* NULL: free */
     np_rel_link relations;
-    np_proc_extra *extra; /* NULL: nothing special */
-    uint32_t serial;      /* of the process, or of the next one */
-    uint32_t next;        /* free: the next free slot's index + 1. live: NP_SLOT_* flags */
+    uint32_t serial; /* of the process, or of the next one */
+    uint32_t next;   /* free: the next free slot's index + 1. live: NP_SLOT_* flags */
 } np_slot;
 
 enum { NP_SLOT_TRAP_EXIT = 1 };
 
 enum {
     NP_SLOTS_SHIFT = 12, /* slots come in chunks of 4096 that never move */
+    NP_SLOTS_ALIGN = 64,
     NP_SLOTS_CHUNK = 1 << NP_SLOTS_SHIFT,
     NP_RELS_CHUNK = 512,
     NP_NODES_SHIFT = 8,
@@ -92,6 +93,11 @@ enum {
     NP_SCRATCH_KEEP = 64 << 10,
 };
 
+typedef struct np_slots_chunk {
+    np_slot slots[NP_SLOTS_CHUNK];
+    np_proc_extra *extra[NP_SLOTS_CHUNK]; /* NULL: nothing special */
+} np_slots_chunk;
+
 typedef struct np_rels_chunk {
     struct np_rels_chunk *next;
     np_rel rels[NP_RELS_CHUNK];
@@ -100,7 +106,7 @@ typedef struct np_rels_chunk {
 struct np_procs {
     np_node_id node;
     uint32_t creation;
-    np_slot **chunks;
+    np_slots_chunk **chunks;
     uint32_t slots; /* made so far, live or free */
     uint32_t chunks_cap;
     uint32_t count;                /* live */
@@ -131,7 +137,11 @@ struct np_procs {
 /* ---- procs.c ---- */
 
 static inline np_slot *np_slot_at(const np_procs *procs, uint32_t index) {
-    return &procs->chunks[index >> NP_SLOTS_SHIFT][index & (NP_SLOTS_CHUNK - 1)];
+    return &procs->chunks[index >> NP_SLOTS_SHIFT]->slots[index & (NP_SLOTS_CHUNK - 1)];
+}
+
+static inline np_proc_extra **np_slot_extra(const np_procs *procs, uint32_t index) {
+    return &procs->chunks[index >> NP_SLOTS_SHIFT]->extra[index & (NP_SLOTS_CHUNK - 1)];
 }
 
 /* The slot of a live local process, or NULL. */
@@ -144,7 +154,7 @@ static inline np_slot *np_slot_find(const np_procs *procs, const np_pid *pid) {
 }
 
 /* The process's extra part, made if need be; NULL when out of memory. */
-np_proc_extra *np_slot_extra(np_slot *slot);
+np_proc_extra *np_slot_need_extra(np_procs *procs, uint32_t index);
 
 /* Ends a process: frees its slot and names, tells its relations. Its class's killed is the caller's affair. */
 void np_slot_end(np_procs *procs, np_slot *slot, const np_pid *pid, np_in reason);
@@ -155,7 +165,7 @@ struct np_regname *np_regname_find(const np_procs *procs, np_str name);
 bool np_regname_pid(const np_procs *procs, const struct np_regname *name, np_pid *pid);
 np_text *np_regname_text(struct np_regname *name); /* one more reference to its text */
 void np_regnames_init(np_procs *procs);
-void np_regnames_release(np_procs *procs, np_slot *slot);
+void np_regnames_release(np_procs *procs, uint32_t index); /* all names of a process */
 void np_regnames_fini(np_procs *procs);
 np_text *np_text_new(np_str text); /* NULL when out of memory */
 void np_text_unref(np_text *text);

@@ -72,15 +72,14 @@ int np_procs_register(np_procs *procs, const np_pid *pid, const char *name, size
     np_str str = {name, len};
     if (!valid(name, len))
         return NP_EINVAL;
-    np_slot *slot = np_slot_find(procs, pid);
-    if (slot == NULL)
+    if (np_slot_find(procs, pid) == NULL)
         return NP_ENOPROC;
     if (np_map_count(&procs->names) >= NP_NAMES_MAX)
         return NP_ELIMIT;
     if (np_regname_find(procs, str) != NULL)
         return NP_EEXIST;
 
-    np_proc_extra *extra = np_slot_extra(slot);
+    np_proc_extra *extra = np_slot_need_extra(procs, pid->num - 1);
     np_regname *entry = calloc(1, sizeof(*entry));
     np_text *text = np_text_new(str);
     int rc = NP_ENOMEM;
@@ -124,7 +123,7 @@ int np_procs_unregister(np_procs *procs, const char *name, size_t len) {
     np_regname *entry = np_map_remove(&procs->names, np_hash_bytes(name, len), &str);
     if (entry == NULL)
         return NP_ENOENT;
-    drop(np_slot_at(procs, entry->slot)->extra, entry);
+    drop(*np_slot_extra(procs, entry->slot), entry);
     return 0;
 }
 
@@ -138,10 +137,10 @@ int np_procs_whereis(const np_procs *procs, const char *name, size_t len, np_pid
 }
 
 np_str np_procs_name_of(const np_procs *procs, const np_pid *pid) {
-    const np_slot *slot = np_slot_find(procs, pid);
-    if (slot == NULL || slot->extra == NULL || slot->extra->first_name == NULL)
+    const np_proc_extra *extra = np_slot_find(procs, pid) != NULL ? *np_slot_extra(procs, pid->num - 1) : NULL;
+    if (extra == NULL || extra->first_name == NULL)
         return (np_str){NULL, 0};
-    const np_text *text = slot->extra->first_name->text;
+    const np_text *text = extra->first_name->text;
     return (np_str){text->data, text->len};
 }
 
@@ -153,21 +152,19 @@ bool np_procs_next_name(const np_procs *procs, uint32_t *at, np_str *name, np_pi
     return np_regname_pid(procs, entry, pid);
 }
 
-void np_regnames_release(np_procs *procs, np_slot *slot) {
-    while (slot->extra != NULL && slot->extra->first_name != NULL) {
-        np_regname *name = slot->extra->first_name;
+void np_regnames_release(np_procs *procs, uint32_t index) {
+    np_proc_extra *extra = *np_slot_extra(procs, index);
+    while (extra != NULL && extra->first_name != NULL) {
+        np_regname *name = extra->first_name;
         np_str str = {name->text->data, name->text->len};
         void *gone = np_map_remove(&procs->names, np_hash_bytes(str.data, str.len), &str);
         NP_ASSERT(gone == name);
-        drop(slot->extra, name);
+        drop(extra, name);
     }
 }
 
 void np_regnames_fini(np_procs *procs) {
-    for (uint32_t i = 0; i < procs->slots; i++) {
-        np_slot *slot = np_slot_at(procs, i);
-        if (slot->proc_class != NULL)
-            np_regnames_release(procs, slot);
-    }
+    for (uint32_t i = 0; i < procs->slots; i++)
+        np_regnames_release(procs, i);
     np_map_fini(&procs->names);
 }

@@ -8,6 +8,7 @@
 #include "proc/internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 
@@ -42,7 +43,7 @@ void np_procs_destroy(np_procs **owner) {
     np_regnames_fini(procs);
     np_rels_fini(procs);
     for (uint32_t i = 0; i < procs->slots; i++)
-        free(np_slot_at(procs, i)->extra);
+        free(*np_slot_extra(procs, i));
     for (uint32_t i = 0; i < procs->slots; i += NP_SLOTS_CHUNK)
         free(procs->chunks[i >> NP_SLOTS_SHIFT]);
     free(procs->chunks);
@@ -62,15 +63,16 @@ static uint32_t new_slot(np_procs *procs) {
     if ((procs->slots & (NP_SLOTS_CHUNK - 1)) == 0) {
         if (chunk == procs->chunks_cap) {
             uint32_t cap = chunk == 0 ? 16 : chunk * 2;
-            np_slot **chunks = realloc(procs->chunks, cap * sizeof(*chunks));
+            np_slots_chunk **chunks = realloc(procs->chunks, cap * sizeof(*chunks));
             if (chunks == NULL)
                 return 0;
             procs->chunks = chunks;
             procs->chunks_cap = cap;
         }
-        procs->chunks[chunk] = calloc(NP_SLOTS_CHUNK, sizeof(np_slot));
+        procs->chunks[chunk] = aligned_alloc(NP_SLOTS_ALIGN, sizeof(np_slots_chunk));
         if (procs->chunks[chunk] == NULL)
             return 0;
+        memset(procs->chunks[chunk], 0, sizeof(np_slots_chunk));
     }
     return ++procs->slots;
 }
@@ -97,10 +99,11 @@ static void give_slot(np_procs *procs, np_slot *slot, uint32_t place) {
     procs->free_last = place;
 }
 
-np_proc_extra *np_slot_extra(np_slot *slot) {
-    if (slot->extra == NULL)
-        slot->extra = calloc(1, sizeof(*slot->extra));
-    return slot->extra;
+np_proc_extra *np_slot_need_extra(np_procs *procs, uint32_t index) {
+    np_proc_extra **extra = np_slot_extra(procs, index);
+    if (*extra == NULL)
+        *extra = calloc(1, sizeof(**extra));
+    return *extra;
 }
 
 /* ---- life ---- */
@@ -136,9 +139,10 @@ static void split_relations(np_procs *procs, np_slot *slot, np_rel_link *links, 
 
 void np_slot_end(np_procs *procs, np_slot *slot, const np_pid *pid, np_in reason) {
     np_rel_link links = 0, others = 0;
-    np_regnames_release(procs, slot);
-    free(slot->extra);
-    slot->extra = NULL;
+    np_proc_extra **extra = np_slot_extra(procs, pid->num - 1);
+    np_regnames_release(procs, pid->num - 1);
+    free(*extra);
+    *extra = NULL;
     slot->proc_class = NULL;
     slot->target = NULL;
     split_relations(procs, slot, &links, &others);
@@ -203,10 +207,9 @@ int np_procs_set_trap_exit(np_procs *procs, const np_pid *pid, bool trap) {
 }
 
 int np_procs_set_leader(np_procs *procs, const np_pid *pid, const np_pid *leader) {
-    np_slot *slot = np_slot_find(procs, pid);
-    if (slot == NULL)
+    if (np_slot_find(procs, pid) == NULL)
         return NP_ENOPROC;
-    np_proc_extra *extra = np_slot_extra(slot);
+    np_proc_extra *extra = np_slot_need_extra(procs, pid->num - 1);
     if (extra == NULL)
         return NP_ENOMEM;
     extra->leader = *leader;
@@ -214,10 +217,10 @@ int np_procs_set_leader(np_procs *procs, const np_pid *pid, const np_pid *leader
 }
 
 int np_procs_get_leader(const np_procs *procs, const np_pid *pid, np_pid *leader) {
-    const np_slot *slot = np_slot_find(procs, pid);
-    if (slot == NULL)
+    if (np_slot_find(procs, pid) == NULL)
         return NP_ENOPROC;
-    *leader = slot->extra != NULL && !np_pid_none(&slot->extra->leader) ? slot->extra->leader : *pid;
+    const np_proc_extra *extra = *np_slot_extra(procs, pid->num - 1);
+    *leader = extra != NULL && !np_pid_none(&extra->leader) ? extra->leader : *pid;
     return 0;
 }
 
@@ -371,6 +374,6 @@ void np_procs_get_totals(const np_procs *procs, np_procs_totals *totals) {
                                 .monitors = np_map_count(&procs->monitors),
                                 .links = np_map_count(&procs->links),
                                 .aliases = np_map_count(&procs->aliases),
-                                .bytes = chunks * NP_SLOTS_CHUNK * sizeof(np_slot) +
+                                .bytes = chunks * sizeof(np_slots_chunk) +
                                          procs->rels_chunks * sizeof(np_rels_chunk)};
 }
