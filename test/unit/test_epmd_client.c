@@ -1,0 +1,192 @@
+/*
+ * test_epmd_client.c - registration and look-ups against an epmd of our own, in the same loop.
+ */
+#include "base/buf.h"
+#include "node/epmd_client.h"
+#include "peerworld.h"
+#include "uv/stream.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+typedef struct fake_client {
+    np_stream *stream;
+    struct fake_epmd *epmd;
+    char name[64];
+    uint16_t port;
+    bool registered;
+} fake_client;
+
+typedef struct fake_epmd {
+    np_listener *listener;
+    np_loop *loop;
+    uint16_t port;
+    fake_client clients[64];
+    size_t count;
+    int registrations;
+    bool deaf; /* accepts, never answers */
+} fake_epmd;
+
+static void fake_register(fake_epmd *epmd, fake_client *c, const uint8_t *data) {
+    uint8_t answer[6] = {118, 0, 0, 0, 0, 77};
+    uint16_t len = np_get_u16(data + 9 + 2);
+    snprintf(c->name, sizeof(c->name), "%.*s", (int)len, (const char *)data + 13);
+    for (size_t i = 0; i < epmd->count; i++)
+        if (epmd->clients[i].registered && strcmp(epmd->clients[i].name, c->name) == 0)
+            answer[1] = 1;
+    c->port = np_get_u16(data + 3);
+    c->registered = answer[1] == 0;
+    epmd->registrations += c->registered;
+    const np_bytes span = {answer, 6};
+    np_stream_write(c->stream, &span, 1);
+}
+
+static void fake_look_up(fake_epmd *epmd, fake_client *c, const uint8_t *data, size_t len) {
+    uint8_t answer[128] = {119, 1};
+    size_t answer_len = 2;
+    for (size_t i = 0; i < epmd->count; i++) {
+        const fake_client *other = &epmd->clients[i];
+        if (!other->registered || strlen(other->name) != len - 3 || memcmp(other->name, data + 3, len - 3) != 0)
+            continue;
+        answer[1] = 0;
+        np_put_u16(answer + 2, other->port);
+        answer[4] = 72;
+        np_put_u16(answer + 6, 6);
+        np_put_u16(answer + 8, 5);
+        np_put_u16(answer + 10, (uint16_t)(len - 3));
+        memcpy(answer + 12, data + 3, len - 3);
+        answer_len = 12 + (len - 3) + 2;
+    }
+    const np_bytes span = {answer, answer_len};
+    np_stream_write(c->stream, &span, 1);
+    np_stream_close(&c->stream);
+}
+
+static void fake_data(void *arg, const uint8_t *data, size_t len) {
+    fake_client *c = arg;
+    if (c->epmd->deaf)
+        return;
+    if (data[2] == 120)
+        fake_register(c->epmd, c, data);
+    else if (data[2] == 122)
+        fake_look_up(c->epmd, c, data, len);
+}
+
+static void fake_closed(void *arg, int error, const char *why) {
+    fake_client *c = arg;
+    (void)error;
+    (void)why;
+    c->stream = NULL;
+    c->registered = false;
+}
+
+static void fake_accepted(void *arg, np_stream *stream) {
+    static const np_stream_events events = {.data = fake_data, .closed = fake_closed};
+    fake_epmd *epmd = arg;
+    assert_true(epmd->count < 64);
+    fake_client *c = &epmd->clients[epmd->count++];
+    memset(c, 0, sizeof(*c));
+    c->stream = stream;
+    c->epmd = epmd;
+    np_stream_adopt(stream, &events, c);
+}
+
+static void fake_start(fake_epmd *epmd, np_loop *loop, uint16_t port) {
+    memset(epmd, 0, sizeof(*epmd));
+    epmd->loop = loop;
+    assert_int_equal(np_listener_new(&epmd->listener, loop, "127.0.0.1", port, &epmd->port, fake_accepted, epmd), 0);
+}
+
+static void fake_stop(fake_epmd *epmd) {
+    np_listener_close(&epmd->listener);
+    for (size_t i = 0; i < epmd->count; i++)
+        np_stream_close(&epmd->clients[i].stream);
+}
+
+static bool both_ready(void *arg) {
+    test_world *w = arg;
+    return np_peers_ready(w->nodes[0].peers) && np_peers_ready(w->nodes[1].peers);
+}
+
+static bool registered_twice(void *arg) { return ((fake_epmd *)arg)->registrations == 2; }
+static bool registered_once_more(void *arg) { return ((fake_epmd *)arg)->registrations >= 1; }
+static bool has_failed(void *arg) { return np_peers_failed(((test_node *)arg)->peers) != NULL; }
+
+static void test_nodes_find_each_other_through_epmd_and_survive_its_restart(void **state) {
+    test_world w;
+    fake_epmd epmd;
+    const char *const seed = "z@127.0.0.1";
+    (void)state;
+    world_init(&w);
+    fake_start(&epmd, w.net.loop, 0);
+    np_peers_config first = base_config("a@127.0.0.1"), second = base_config("z@127.0.0.1");
+    first.epmd = second.epmd = true;
+    first.epmd_port = second.epmd_port = epmd.port;
+    first.seeds = &seed;
+    first.seeds_len = 1;
+    world_add(&w, &first);
+    assert_false(np_peers_ready(w.nodes[0].peers));
+    netloop_for(&w.net, 300); /* z is not known yet */
+    world_add(&w, &second);
+    assert_true(netloop_until(&w.net, both_ready, &w, 2000));
+    assert_true(netloop_until(&w.net, first_two_linked, &w, 2000));
+    assert_int_equal(epmd.registrations, 2);
+
+    uint16_t port = epmd.port;
+    fake_stop(&epmd);
+    netloop_for(&w.net, 200);
+    assert_true(first_two_linked(&w)); /* nobody needs epmd to stay connected */
+    assert_true(both_ready(&w));
+    fake_start(&epmd, w.net.loop, port);
+    assert_true(netloop_until(&w.net, registered_twice, &epmd, 3000));
+    np_peers_drain(w.nodes[0].peers);
+    netloop_for(&w.net, 20);
+    assert_int_equal(epmd.clients[0].registered + epmd.clients[1].registered, 1);
+    for (size_t i = 0; i < 2; i++)
+        np_peers_destroy(&w.nodes[i].peers);
+    fake_stop(&epmd);
+    world_fini(&w);
+}
+
+static void test_name_taken_in_epmd_is_reported(void **state) {
+    test_world w;
+    fake_epmd epmd;
+    (void)state;
+    world_init(&w);
+    fake_start(&epmd, w.net.loop, 0);
+    np_peers_config config = base_config("a@127.0.0.1");
+    config.epmd = true;
+    config.epmd_port = epmd.port;
+    test_node *first = world_add(&w, &config);
+    assert_true(netloop_until(&w.net, registered_once_more, &epmd, 2000));
+    test_node *second = world_add(&w, &config);
+    assert_true(netloop_until(&w.net, has_failed, second, 4000));
+    assert_false(np_peers_ready(second->peers));
+    assert_non_null(strstr(np_peers_failed(second->peers), "another node"));
+    /* It goes on trying, for a program that prefers to wait. */
+    np_peers_destroy(&first->peers);
+    netloop_for(&w.net, 1300);
+    assert_true(np_peers_ready(second->peers));
+    assert_null(np_peers_failed(second->peers));
+    for (size_t i = 0; i < 2; i++)
+        np_peers_destroy(&w.nodes[i].peers);
+    fake_stop(&epmd);
+    world_fini(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nodes_find_each_other_through_epmd_and_survive_its_restart),
+        cmocka_unit_test(test_name_taken_in_epmd_is_reported),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
