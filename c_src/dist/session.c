@@ -30,6 +30,7 @@ enum {
     FRAGMENT_HEAD = 2 + 8 + 8,
 
     REASON_MAX = 512,
+    PATIENCE_MAX = 1024,     /* a MONITOR_P that claims more is none to wait for */
     REASON_BYTES = 32,       /* of the offending packet, in hex */
     IN_KEEP_BYTES = 1 << 20, /* the buffer for an incomplete packet gives back what it has beyond this */
 };
@@ -47,6 +48,8 @@ struct np_session {
     np_buf names;      /* converted legacy atoms of the control message at hand */
     np_fragments fragments;
     np_sendq out;
+    uint32_t owed;         /* DEMONITOR_Ps that are to come, since their calls have been answered */
+    uint32_t monitor_size; /* of the last MONITOR_P with its length; its DEMONITOR_P has the same */
     np_session_stats stats;
     char reason[REASON_MAX];
 };
@@ -78,6 +81,11 @@ static int deliver(np_session *s, np_in tuple, np_in payload, const uint8_t *pac
     int rc = np_control_decode(&control, tuple, payload, &s->names, &why);
     if (rc < 0)
         return end(s, rc, what, why, packet, len);
+    if (control.kind == NP_CTL_MONITOR) {
+        s->monitor_size = (uint32_t)(len < PATIENCE_MAX ? len + 4 : PATIENCE_MAX);
+    } else if (control.kind == NP_CTL_DEMONITOR && s->owed > 0) {
+        s->owed--;
+    }
     rc = s->sink.control(s->sink.arg, &control);
     if (rc < 0) {
         char text[REASON_MAX / 2];
@@ -280,8 +288,19 @@ int np_session_send(np_session *session, const np_control *control, np_send_clas
     if (session->error != 0)
         return NP_ECLOSED;
     size_t bound = session->limits.out_hard_bytes + (send_class == NP_SEND_URGENT ? NP_OUT_RESERVE_BYTES : 0);
-    return np_sendq_push(&session->out, control, bound);
+    int error = np_sendq_push(&session->out, control, bound);
+    if (error == 0 && control->kind == NP_CTL_ALIAS_SEND)
+        session->owed++;
+    return error;
 }
+
+size_t np_session_patience(const np_session *session) {
+    if (session->owed == 0 || session->monitor_size == 0 || np_buf_len(&session->in) > 0)
+        return 1;
+    return 2 * (size_t)session->monitor_size + 1;
+}
+
+void np_session_impatient(np_session *session) { session->owed = 0; }
 
 size_t np_session_output(np_session *session, np_bytes *spans, size_t max) {
     if (max == 0)

@@ -93,6 +93,17 @@ int np_session_tick(np_session *session, uint64_t now_ms);
  */
 void np_session_reading(np_session *session, bool paused, uint64_t now_ms);
 
+/*
+ * How many bytes have to come from the peer before it is worth waking up for them; 1 as a rule.
+ *
+ * OTP writes each signal by itself. A gen call is three of them: MONITOR_P and the request, and when the reply has come, DEMONITOR_P, which asks
+ * nothing of us. After a reply the next bytes are that DEMONITOR_P, and in a busy caller the next MONITOR_P right behind it; waking up for each costs more than
+ * all the work of the call. So while such a DEMONITOR_P is owed, anything up to both may wait for what follows - for a millisecond or two: the owner then calls
+ * np_session_impatient, and whatever has come is read.
+ */
+size_t np_session_patience(const np_session *session);
+void np_session_impatient(np_session *session);
+
 typedef struct np_session_stats {
     uint64_t packets_in, bytes_in, packets_out, bytes_out, ticks_in, ticks_out, fragments_in, fragments_out;
 } np_session_stats;

@@ -16,6 +16,7 @@ enum {
     PAUSE_MS =
         1000,      /* two nodes that stop reading each other would wait for ever, so: not longer than this at a time */
     READ_MS = 100, /* ... and at least this long in between */
+    LULL_MS = 2,   /* how long bytes may wait for more of them, see np_session_patience */
 };
 
 static uint64_t now_of(const np_peer *peer) { return np_loop_now(peer->settings->loop); }
@@ -30,6 +31,7 @@ void np_peer_close(np_peer *peer) {
     peer->state = NP_PEER_CLOSED;
     np_timers_stop(timers_of(peer), &peer->timer);
     np_timers_stop(timers_of(peer), &peer->unpause);
+    np_timers_stop(timers_of(peer), &peer->lull);
     np_task_cancel(&peer->again);
     np_stream_close(&peer->stream);
 }
@@ -89,6 +91,27 @@ static void press(np_peer *peer) {
     np_stream_read_pause(peer->stream, true);
 }
 
+/* ---- reading later: patience ---- */
+
+static void on_lull(np_timer *timer, void *arg) {
+    np_peer *peer = arg;
+    (void)timer;
+    np_session_impatient(peer->session);
+    peer->watermark = 1;
+    np_stream_read_watermark(peer->stream, 1);
+}
+
+static void set_watermark(np_peer *peer) {
+    uint32_t bytes = (uint32_t)np_session_patience(peer->session);
+    if (bytes == peer->watermark)
+        return;
+    if (bytes > 1 && !np_timer_running(&peer->lull) &&
+        np_timers_start(timers_of(peer), &peer->lull, now_of(peer) + LULL_MS, on_lull, peer) < 0)
+        return;
+    peer->watermark = bytes;
+    np_stream_read_watermark(peer->stream, bytes);
+}
+
 /* ---- writing ---- */
 
 static void make_dirty(np_peer *peer) { owner_of(peer)->dirty(owner_of(peer)->arg, peer); }
@@ -128,6 +151,7 @@ void np_peer_flush(np_peer *peer) {
         written += (size_t)n;
     }
     press(peer);
+    set_watermark(peer);
 }
 
 bool np_peer_drained(const np_peer *peer) {
@@ -187,6 +211,8 @@ static void feed(np_peer *peer, const uint8_t *data, size_t len) {
     int error = np_session_feed(peer->session, data, len, now_of(peer));
     if (error < 0)
         fail(peer, error, peer->doom != NULL ? peer->doom : np_session_reason(peer->session));
+    else if (peer->state == NP_PEER_UP)
+        set_watermark(peer);
 }
 
 /* ---- the handshake ---- */
@@ -252,6 +278,7 @@ static void establish(np_peer *peer) {
         return;
     }
     peer->state = NP_PEER_UP;
+    peer->watermark = 1;
     int error = owner_of(peer)->up(owner_of(peer)->arg, peer);
     if (error < 0)
         fail(peer, error, np_strerror(error));

@@ -57,6 +57,8 @@ struct np_peer {
     np_session *session;
     np_timer timer;   /* the handshake's step; then the session's deadline */
     np_timer unpause; /* the end of a pause in reading */
+    np_timer lull;    /* the end of the stream's patience */
+    uint32_t watermark;
     np_task again;    /* flushes on in the next turn */
     uint32_t step;
     bool heard; /* any byte from it */

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <string.h>
 
 enum {
@@ -210,6 +211,14 @@ static void start_reading(np_stream *stream) {
     if (stream->sock == NULL || stream->paused || !stream->connected)
         return;
     uv_read_start((uv_stream_t *)&stream->sock->tcp, on_alloc, on_read);
+}
+
+void np_stream_read_watermark(np_stream *stream, uint32_t bytes) {
+    int fd;
+    int value = (int)bytes;
+    if (stream->sock == NULL || uv_fileno((uv_handle_t *)&stream->sock->tcp, &fd) != 0)
+        return;
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value)); /* only a matter of speed: a failure changes nothing */
 }
 
 void np_stream_read_pause(np_stream *stream, bool pause) {
