@@ -44,7 +44,6 @@ run(Cases0) ->
     true = Self =:= self(),
     Results = R1 ++ R2 ++ R3 ++ R4,
     Failed = length([x || failed <- Results]),
-    Failed > 0 andalso Main andalso np_node:print_log_tail(),
     np_node:stop(),
     io:format("~b s~n", [(erlang:monotonic_time(millisecond) - Start) div 1000]),
     io:format("~b passed, ~b failed~n", [length([x || ok <- Results]), Failed]),
@@ -89,8 +88,10 @@ one({M, F, Options} = Case) ->
             receive {'DOWN', Ref, process, Pid, _} -> ok end,
             {failed, timeout, Timeout, case Where of {_, S} -> S; undefined -> [] end}
         end,
+    Took = erlang:monotonic_time(millisecond) - Begin,
+    outcome(Case, Took, Result) =:= failed andalso np_node:print_logs_of(Pid),
     np_node:owner_gone(Pid),
-    outcome(Case, erlang:monotonic_time(millisecond) - Begin, Result).
+    case Result of ok -> ok; {ok, _} -> ok; {skip, _} -> skipped; _ -> failed end.
 
 attempt(M, F) ->
     try M:F() of
@@ -134,7 +135,14 @@ indent(Text) -> ["    ", Text].
 %% ---- after all cases ----
 
 closing_checks(Main) ->
-    [{beam_logs_are_clean, beam_logs()}] ++ [{program_ended_clean, np_node:stop_main()} || Main].
+    [{beam_logs_are_clean, beam_logs()}] ++ [{program_ended_clean, np_node:stop_main()} || Main]
+        ++ [{sanitizers_found_nothing, sanitizers()}].
+
+sanitizers() ->
+    case np_node:sanitizer_findings() of
+        [] -> ok;
+        Lines -> {failed, error, [lists:flatten(L) || L <- lists:sublist([unicode:characters_to_list(L) || L <- Lines], 5)], []}
+    end.
 
 beam_logs() ->
     Bad = ["Invalid distribution message", "corrupted", "Missing 'spawn_reply'", "not responding"],

@@ -8,6 +8,7 @@
 %% Runs Fun(Victim); then the node must be alive, and the BEAM's calls must have gone on without an error.
 with(Fun) ->
     Victim = #{native := Native, beam := Beam} = get_victim(),
+    np_node:show_log(Native),
     Before = reset(Beam),
     Result = Fun(Victim#{mark => np_node:mark(Native)}),
     timer:sleep(50),
