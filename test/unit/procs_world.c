@@ -140,7 +140,7 @@ const np_proc_class world_class = {"test", on_message, on_killed};
 
 /* ---- the world ---- */
 
-void world_init(world *w) {
+void procs_world_init(world *w) {
     memset(w, 0, sizeof *w);
     w->self = np_name_id("n@h");
     w->r1 = np_name_id("r1@h");
@@ -151,7 +151,7 @@ void world_init(world *w) {
     np_buf_init(&w->log);
 }
 
-void world_fini(world *w) {
+void procs_world_fini(world *w) {
     np_procs_totals totals;
     w->on_signal = NULL;
     for (uint32_t i = 0; i < w->proc_count; i++) {

@@ -37,8 +37,8 @@ struct world {
 
 extern const np_proc_class world_class;
 
-void world_init(world *w);
-void world_fini(world *w); /* checks that nothing is left behind when all processes and nodes have gone */
+void procs_world_init(world *w);
+void procs_world_fini(world *w); /* checks that nothing is left behind when all processes and nodes have gone */
 
 world_proc *world_spawn(world *w); /* the next letter */
 np_pid world_pid(const world *w, char name); /* local or remote */

@@ -21,7 +21,7 @@
 static int setup(void **state) {
     world *w = calloc(1, sizeof *w);
     assert_non_null(w);
-    world_init(w);
+    procs_world_init(w);
     for (int i = 0; i < 4; i++)
         world_spawn(w); /* A B C D */
     *state = w;
@@ -30,7 +30,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     world *w = *state;
-    world_fini(w);
+    procs_world_fini(w);
     free(w);
     return 0;
 }
@@ -487,7 +487,7 @@ static void exit_signals(void **state) {
     (void)state;
     for (size_t i = 0; i < NP_ARRAY_LEN(rows); i++) {
         world w;
-        world_init(&w);
+        procs_world_init(&w);
         world_spawn(&w);
         world_spawn(&w);
         if (rows[i].trap)
@@ -498,7 +498,7 @@ static void exit_signals(void **state) {
             world_signal(&w, rows[i].exit2 ? NP_SIGNAL_EXIT2 : NP_SIGNAL_EXIT, 'X', 'B', NULL, NULL, 0, rows[i].reason), 0);
         world_expect(&w, rows[i].log);
         assert_int_equal(alive(&w, 'B'), strstr(rows[i].log, "killed ") == NULL);
-        world_fini(&w);
+        procs_world_fini(&w);
     }
 }
 
@@ -837,7 +837,7 @@ static void destroyed_while_in_use(void **state) {
     (void)state;
     world w;
     np_ref ref;
-    world_init(&w);
+    procs_world_init(&w);
     np_ref remote = world_remote_ref(w.r1, 1);
     for (int i = 0; i < 3; i++)
         world_spawn(&w);

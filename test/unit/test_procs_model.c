@@ -616,7 +616,7 @@ static void compare(game *g, uint64_t seed, int step) {
 static void play(uint64_t seed) {
     game *g = calloc(1, sizeof *g);
     assert_non_null(g);
-    world_init(&g->w);
+    procs_world_init(&g->w);
     np_rng_seed(&g->rng, seed);
     for (int i = 0; i < LOCALS; i++) {
         world_spawn(&g->w);
@@ -629,7 +629,7 @@ static void play(uint64_t seed) {
         compare(g, seed, step);
     }
     g->w.down1 = g->w.down2 = false;
-    world_fini(&g->w);
+    procs_world_fini(&g->w);
     free(g);
 }
 
