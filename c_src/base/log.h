@@ -32,7 +32,8 @@ void np_log_write(np_log_level level, const char *where, const char *message, co
 /* The pairs are not evaluated when the level is off. Use "" for no pairs: NP_LOG(level, where, message, "%s", ""). */
 #define NP_LOG(level, where, message, ...)                                                                             \
     do {                                                                                                               \
-        if ((level) <= np_log_get_level()) np_log_write((level), (where), (message), __VA_ARGS__);                     \
+        if ((level) <= np_log_get_level())                                                                             \
+            np_log_write((level), (where), (message), __VA_ARGS__);                                                    \
     } while (0)
 
 /*

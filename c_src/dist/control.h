@@ -74,8 +74,8 @@ typedef struct np_control {
     np_pid from;
     np_pid to;
     np_ref ref;
-    np_str name;   /* registered name; len 0: none, the pid counts (but with an address and no pid it is the atom '') */
-    uint64_t id;   /* unlink id */
+    np_str name; /* registered name; len 0: none, the pid counts (but with an address and no pid it is the atom '') */
+    uint64_t id; /* unlink id */
     uint32_t flags;
     np_pid leader; /* SPAWN_REQUEST: group leader */
     struct {

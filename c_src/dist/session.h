@@ -34,9 +34,9 @@ typedef struct np_session_sink {
 } np_session_sink;
 
 typedef struct np_session_limits {
-    size_t message_max;     /* NP_MESSAGE_MAX */
-    size_t out_hard_bytes;  /* NP_OUT_HARD_BYTES */
-    uint64_t ticktime_ms;   /* T: tick after T/4 of sending nothing, dead after 1.25 T of hearing nothing */
+    size_t message_max;    /* NP_MESSAGE_MAX */
+    size_t out_hard_bytes; /* NP_OUT_HARD_BYTES */
+    uint64_t ticktime_ms;  /* T: tick after T/4 of sending nothing, dead after 1.25 T of hearing nothing */
 } np_session_limits;
 
 /* flags: as negotiated. now_ms: any monotonic clock, the same in every call. NULL when out of memory. */
@@ -96,9 +96,10 @@ void np_session_reading(np_session *session, bool paused, uint64_t now_ms);
 /*
  * How many bytes have to come from the peer before it is worth waking up for them; 1 as a rule.
  *
- * OTP writes each signal by itself. A gen call is three of them: MONITOR_P and the request, and when the reply has come, DEMONITOR_P, which asks
- * nothing of us. After a reply the next bytes are that DEMONITOR_P, and in a busy caller the next MONITOR_P right behind it; waking up for each costs more than
- * all the work of the call. So while such a DEMONITOR_P is owed, anything up to both may wait for what follows - for a millisecond or two: the owner then calls
+ * OTP writes each signal by itself. A gen call is three of them: MONITOR_P and the request, and when the reply has
+ * come, DEMONITOR_P, which asks nothing of us. After a reply the next bytes are that DEMONITOR_P, and in a busy caller
+ * the next MONITOR_P right behind it; waking up for each costs more than all the work of the call. So while such a
+ * DEMONITOR_P is owed, anything up to both may wait for what follows - for a millisecond or two: the owner then calls
  * np_session_impatient, and whatever has come is read.
  */
 size_t np_session_patience(const np_session *session);

@@ -1,8 +1,9 @@
 /*
  * client.c - calls of this node's processes to others: gen calls and erpc, without waiting, each with a time-out.
  *
- * Main thread. A gen call is made as OTP's gen:call makes it: one reference is monitor and alias, so that a late answer vanishes. What comes back is
- * recognised by that reference, before the process itself would see it. Bounded by NP_CALLS_OUT_MAX.
+ * Main thread. A gen call is made as OTP's gen:call makes it: one reference is monitor and alias, so that a late answer
+ * vanishes. What comes back is recognised by that reference, before the process itself would see it. Bounded by
+ * NP_CALLS_OUT_MAX.
  */
 #include "node/internal.h"
 
@@ -59,7 +60,8 @@ static void complete(np_node *node, np_pending *call, int status, np_in value) {
         np_procs_unalias(node->procs, &call->ref);
         np_procs_demonitor(node->procs, &call->self, &call->ref);
     }
-    if (np_procs_alive(node->procs, &call->self)) call->fn(node, &call->self, call->arg, call->tag, status, value);
+    if (np_procs_alive(node->procs, &call->self))
+        call->fn(node, &call->self, call->arg, call->tag, status, value);
     free(call);
 }
 
@@ -73,9 +75,11 @@ static void timed_out(np_timer *timer, void *arg) {
 
 static int pending_new(np_node *node, const np_pid *self, uint32_t timeout_ms, np_client_fn fn, void *arg, uint64_t tag,
                        np_pending **out) {
-    if (node->calls.count >= NP_CALLS_OUT_MAX) return NP_EOVERLOAD;
+    if (node->calls.count >= NP_CALLS_OUT_MAX)
+        return NP_EOVERLOAD;
     np_pending *call = calloc(1, sizeof *call);
-    if (call == NULL) return NP_ENOMEM;
+    if (call == NULL)
+        return NP_ENOMEM;
     call->ref = np_procs_make_ref(node->procs);
     call->self = *self;
     call->node = node;
@@ -84,8 +88,10 @@ static int pending_new(np_node *node, const np_pid *self, uint32_t timeout_ms, n
     call->tag = tag;
     int error = np_map_add(&node->calls.by_ref, np_ref_hash(&call->ref), call);
     if (error == 0 && timeout_ms > 0) {
-        error = np_timers_start(np_loop_timers(node->loop), &call->timer, np_node_now(node) + timeout_ms, timed_out, call);
-        if (error < 0) np_map_remove(&node->calls.by_ref, np_ref_hash(&call->ref), &call->ref);
+        error =
+            np_timers_start(np_loop_timers(node->loop), &call->timer, np_node_now(node) + timeout_ms, timed_out, call);
+        if (error < 0)
+            np_map_remove(&node->calls.by_ref, np_ref_hash(&call->ref), &call->ref);
     }
     if (error < 0) {
         free(call);
@@ -109,15 +115,15 @@ int np_client_call(np_node *node, const np_pid *self, const char *label, const n
                    uint32_t timeout_ms, np_client_fn fn, void *arg, uint64_t tag) {
     np_pending *call;
     int error = pending_new(node, self, timeout_ms, fn, arg, tag, &call);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     np_ref ref = call->ref;
     np_procs *procs = node->procs;
     error = np_procs_alias(procs, self, &ref, true);
     if (error == 0) {
         np_node_id to = dest->node != 0 ? dest->node : node->id;
-        error = dest->pid != NULL
-                    ? np_procs_monitor_with(procs, self, dest->pid, &ref)
-                    : np_procs_monitor_name_with(procs, self, to, dest->name, strlen(dest->name), &ref);
+        error = dest->pid != NULL ? np_procs_monitor_with(procs, self, dest->pid, &ref)
+                                  : np_procs_monitor_name_with(procs, self, to, dest->name, strlen(dest->name), &ref);
     }
     if (error < 0) {
         np_procs_unalias(procs, &ref);
@@ -136,8 +142,10 @@ int np_client_call(np_node *node, const np_pid *self, const char *label, const n
     np_out_ref(&out, &ref);
     np_out_term(&out, &request);
     error = np_out_error(&out);
-    if (error == 0) error = np_route_send(node, self, dest, np_out_view(&out), NP_SEND_NORMAL);
-    if (error == NP_ENOCONN) return 0; /* the monitor's DOWN noconnection is on its way and answers the call */
+    if (error == 0)
+        error = np_route_send(node, self, dest, np_out_view(&out), NP_SEND_NORMAL);
+    if (error == NP_ENOCONN)
+        return 0; /* the monitor's DOWN noconnection is on its way and answers the call */
     if (error < 0) {
         np_procs_unalias(procs, &ref);
         np_procs_demonitor(procs, self, &ref);
@@ -153,8 +161,10 @@ static bool read_down(np_in message, np_ref *ref, np_in *reason) {
 }
 
 static int status_of_reason(np_in reason) {
-    if (np_in_match(&reason, "noproc") == 0) return NP_ENOPROC;
-    if (np_in_match(&reason, "noconnection") == 0) return NP_ENOCONN;
+    if (np_in_match(&reason, "noproc") == 0)
+        return NP_ENOPROC;
+    if (np_in_match(&reason, "noconnection") == 0)
+        return NP_ENOCONN;
     return NP_ECLOSED;
 }
 
@@ -163,23 +173,27 @@ bool np_client_message(np_node *node, const np_pid *to, np_in message) {
     np_in value;
     int status = 0;
     if (np_gen_read_reply(message, &ref, &value) < 0) {
-        if (!read_down(message, &ref, &value)) return false;
+        if (!read_down(message, &ref, &value))
+            return false;
         status = status_of_reason(value);
     }
     np_pending *call = find(node, &ref);
-    if (call == NULL || !np_pid_eq(&call->self, to)) return false;
+    if (call == NULL || !np_pid_eq(&call->self, to))
+        return false;
     complete(node, call, status, value);
     return true;
 }
 
 /* ---- erpc ---- */
 
-int np_client_erpc(np_node *node, const np_pid *self, np_node_id to, const char *module, const char *function, np_in args,
-                   uint32_t timeout_ms, np_client_fn fn, void *arg, uint64_t tag) {
-    if (to == 0 || to == node->id) return NP_EINVAL;
+int np_client_erpc(np_node *node, const np_pid *self, np_node_id to, const char *module, const char *function,
+                   np_in args, uint32_t timeout_ms, np_client_fn fn, void *arg, uint64_t tag) {
+    if (to == 0 || to == node->id)
+        return NP_EINVAL;
     np_pending *call;
     int error = pending_new(node, self, timeout_ms, fn, arg, tag, &call);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     call->is_erpc = true;
     call->to = to;
     np_buf_clear(&node->payload_buf, BUF_KEEP);
@@ -209,15 +223,18 @@ int np_client_erpc(np_node *node, const np_pid *self, np_node_id to, const char 
         node->messages_out++;
         error = np_peers_send(node->peers, to, &control, NP_SEND_NORMAL);
     }
-    if (error < 0) pending_drop(node, call);
+    if (error < 0)
+        pending_drop(node, call);
     return error;
 }
 
 bool np_client_control(np_node *node, const np_control *control) {
     np_pending *call = find(node, &control->ref);
-    if (call == NULL || !call->is_erpc) return false;
+    if (call == NULL || !call->is_erpc)
+        return false;
     if (control->kind == NP_CTL_SPAWN_REPLY) {
-        if (control->name.len == 0) return true; /* it runs; the result comes as DOWN */
+        if (control->name.len == 0)
+            return true; /* it runs; the result comes as DOWN */
         uint8_t room[NP_ATOM_TERM_MAX];
         char name[NP_ATOM_BYTES_MAX + 1];
         size_t len = control->name.len < sizeof name - 1 ? control->name.len : sizeof name - 1;
@@ -228,7 +245,8 @@ bool np_client_control(np_node *node, const np_control *control) {
     }
     np_in value;
     np_erpc_result result = np_erpc_read_result(control->payload, &call->ref, &value);
-    complete(node, call, result == NP_ERPC_RETURN ? 0 : NP_ECLOSED, result == NP_ERPC_RETURN ? value : control->payload);
+    complete(node, call, result == NP_ERPC_RETURN ? 0 : NP_ECLOSED,
+             result == NP_ERPC_RETURN ? value : control->payload);
     return true;
 }
 
@@ -238,8 +256,10 @@ void np_client_node_down(np_node *node, np_node_id peer) {
     for (;;) { /* one a time: completing may make and end other calls */
         uint32_t at = 0;
         np_pending *call;
-        while ((call = np_map_next(&node->calls.by_ref, &at)) != NULL && !(call->is_erpc && call->to == peer)) {}
-        if (call == NULL) return;
+        while ((call = np_map_next(&node->calls.by_ref, &at)) != NULL && !(call->is_erpc && call->to == peer)) {
+        }
+        if (call == NULL)
+            return;
         complete(node, call, NP_ENOCONN, reason);
     }
 }

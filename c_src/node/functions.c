@@ -1,8 +1,9 @@
 /*
- * functions.c - what erpc, rpc and Node.spawn can call on this node: a table of module, function, arity and a C function.
+ * functions.c - what erpc, rpc and Node.spawn can call on this node: a table of module, function, arity and a C
+ * function.
  *
- * Main thread. Shapes are those of the Erlang functions of the same name; what this node has no notion of is left out, so that callers get a plain undef. Our own
- * are in the module native_pool.
+ * Main thread. Shapes are those of the Erlang functions of the same name; what this node has no notion of is left out,
+ * so that callers get a plain undef. Our own are in the module native_pool.
  */
 #include "node/internal.h"
 
@@ -45,8 +46,10 @@ static void pair(np_out *out, const char *key, uint64_t value) {
 static uint64_t resident_bytes(void) {
     unsigned long pages = 0;
     FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL) return 0;
-    if (fscanf(file, "%*u %lu", &pages) != 1) pages = 0;
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*u %lu", &pages) != 1)
+        pages = 0;
     fclose(file);
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -59,23 +62,29 @@ static uint64_t memory_of(const char *key) {
     struct mallinfo2 heap = mallinfo2();
     uint64_t used = heap.uordblks + heap.hblkhd;
     uint64_t total = resident_bytes();
-    if (total < used) total = used;
-    if (strcmp(key, "total") == 0) return total;
-    if (strcmp(key, "processes") == 0 || strcmp(key, "processes_used") == 0) return used;
-    if (strcmp(key, "system") == 0) return total - used;
+    if (total < used)
+        total = used;
+    if (strcmp(key, "total") == 0)
+        return total;
+    if (strcmp(key, "processes") == 0 || strcmp(key, "processes_used") == 0)
+        return used;
+    if (strcmp(key, "system") == 0)
+        return total - used;
     return 0;
 }
 
 static int erlang_memory_0(const request *req) {
     np_out_list(req->out, NP_ARRAY_LEN(MEMORY_KEYS));
-    for (size_t i = 0; i < NP_ARRAY_LEN(MEMORY_KEYS); i++) pair(req->out, MEMORY_KEYS[i], memory_of(MEMORY_KEYS[i]));
+    for (size_t i = 0; i < NP_ARRAY_LEN(MEMORY_KEYS); i++)
+        pair(req->out, MEMORY_KEYS[i], memory_of(MEMORY_KEYS[i]));
     np_out_nil(req->out);
     return 0;
 }
 
 static const char *memory_key(np_in *in) {
     for (size_t i = 0; i < NP_ARRAY_LEN(MEMORY_KEYS); i++) {
-        if (np_in_match(in, MEMORY_KEYS[i]) == 0) return MEMORY_KEYS[i];
+        if (np_in_match(in, MEMORY_KEYS[i]) == 0)
+            return MEMORY_KEYS[i];
     }
     return NULL;
 }
@@ -91,9 +100,11 @@ static int erlang_memory_1(const request *req) {
     np_in element;
     np_in walk = in;
     uint32_t count = 0;
-    if (np_in_list(&walk, &list) < 0) return NP_EINVAL;
+    if (np_in_list(&walk, &list) < 0)
+        return NP_EINVAL;
     while (np_list_next(&list, &element)) {
-        if (memory_key(&element) == NULL) return NP_EINVAL;
+        if (memory_key(&element) == NULL)
+            return NP_EINVAL;
         count++;
     }
     np_out_list(req->out, count);
@@ -118,10 +129,12 @@ void np_functions_nodes(np_node *node, np_out *out, bool visible, bool hidden, b
     for (int pass = 0; pass < 2; pass++) {
         uint32_t at = 0;
         np_node_id peer;
-        if (pass == 1) np_out_list(out, count + (self ? 1 : 0));
+        if (pass == 1)
+            np_out_list(out, count + (self ? 1 : 0));
         while ((peer = np_peers_next(node->peers, &at)) != 0) {
             bool seen = !node->settings.peers.hidden && np_peers_visible(node->peers, peer);
-            if (!(seen ? visible : hidden)) continue;
+            if (!(seen ? visible : hidden))
+                continue;
             if (pass == 0) {
                 count++;
             } else {
@@ -129,7 +142,8 @@ void np_functions_nodes(np_node *node, np_out *out, bool visible, bool hidden, b
             }
         }
     }
-    if (self) np_out_atom(out, node->settings.peers.name);
+    if (self)
+        np_out_atom(out, node->settings.peers.name);
     np_out_nil(out);
 }
 
@@ -164,7 +178,8 @@ static int erlang_nodes_1(const request *req) {
     if (np_in_type(&in) == NP_TYPE_LIST && np_in_list(&in, &list) == 0) {
         np_in element;
         while (np_list_next(&list, &element)) {
-            if (node_kind(&element, &visible, &hidden, &self) < 0) return NP_EINVAL;
+            if (node_kind(&element, &visible, &hidden, &self) < 0)
+                return NP_EINVAL;
         }
     } else if (node_kind(&in, &visible, &hidden, &self) < 0) {
         return NP_EINVAL;
@@ -182,13 +197,17 @@ static int erlang_system_info_1(const request *req) {
         const char *key;
         uint64_t value;
     } numbers[] = {
-        {"process_count", np_procs_count(node->procs)}, {"process_limit", 1u << 27},
-        {"creation", node->creation},                   {"schedulers", 1},
-        {"schedulers_online", 1},                       {"wordsize", sizeof(void *)},
+        {"process_count", np_procs_count(node->procs)},
+        {"process_limit", 1u << 27},
+        {"creation", node->creation},
+        {"schedulers", 1},
+        {"schedulers_online", 1},
+        {"wordsize", sizeof(void *)},
         {"logical_processors", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN)},
     };
     for (size_t i = 0; i < NP_ARRAY_LEN(numbers); i++) {
-        if (np_in_match(&in, numbers[i].key) < 0) continue;
+        if (np_in_match(&in, numbers[i].key) < 0)
+            continue;
         np_out_uint(req->out, numbers[i].value);
         return 0;
     }
@@ -234,7 +253,8 @@ static int erlang_processes_0(const request *req) {
     uint32_t at = 0;
     np_pid pid;
     np_out_list(req->out, np_procs_count(req->node->procs));
-    while (np_procs_next(req->node->procs, &at, &pid)) np_out_pid(req->out, &pid);
+    while (np_procs_next(req->node->procs, &at, &pid))
+        np_out_pid(req->out, &pid);
     np_out_nil(req->out);
     return 0;
 }
@@ -242,7 +262,8 @@ static int erlang_processes_0(const request *req) {
 static int erlang_is_process_alive_1(const request *req) {
     np_pid pid;
     np_in in = req->args->at[0];
-    if (np_in_pid(&in, &pid) < 0 || pid.node != req->node->id) return NP_EINVAL;
+    if (np_in_pid(&in, &pid) < 0 || pid.node != req->node->id)
+        return NP_EINVAL;
     np_out_bool(req->out, np_procs_alive(req->node->procs, &pid));
     return 0;
 }
@@ -251,7 +272,8 @@ static int erlang_whereis_1(const request *req) {
     char name[NP_ATOM_BYTES_MAX + 1];
     np_in in = req->args->at[0];
     int len = np_in_atom(&in, name, sizeof name);
-    if (len < 0) return NP_EINVAL;
+    if (len < 0)
+        return NP_EINVAL;
     np_pid pid;
     if (np_procs_whereis(req->node->procs, name, (size_t)len, &pid) == 0) {
         np_out_pid(req->out, &pid);
@@ -266,16 +288,18 @@ static int erlang_registered_0(const request *req) {
     uint32_t count = 0;
     np_str name;
     np_pid pid;
-    while (np_procs_next_name(req->node->procs, &at, &name, &pid)) count++;
+    while (np_procs_next_name(req->node->procs, &at, &name, &pid))
+        count++;
     np_out_list(req->out, count);
     at = 0;
-    while (np_procs_next_name(req->node->procs, &at, &name, &pid)) np_out_atom_n(req->out, name.data, name.len);
+    while (np_procs_next_name(req->node->procs, &at, &name, &pid))
+        np_out_atom_n(req->out, name.data, name.len);
     np_out_nil(req->out);
     return 0;
 }
 
-static const char *const INFO_KEYS[] = {"registered_name", "status",       "message_queue_len", "trap_exit", "links",
-                                        "monitored_by",    "group_leader", "initial_call"};
+static const char *const INFO_KEYS[] = {"registered_name", "status",       "message_queue_len", "trap_exit",
+                                        "links",           "monitored_by", "group_leader",      "initial_call"};
 
 /* The value of one item; false if there is no such item. */
 static bool info_item(const request *req, const np_pid *pid, const np_proc_info *info, const char *key) {
@@ -315,14 +339,16 @@ static bool info_item(const request *req, const np_pid *pid, const np_proc_info 
 
 static const char *info_key(np_in *in) {
     for (size_t i = 0; i < NP_ARRAY_LEN(INFO_KEYS); i++) {
-        if (np_in_match(in, INFO_KEYS[i]) == 0) return INFO_KEYS[i];
+        if (np_in_match(in, INFO_KEYS[i]) == 0)
+            return INFO_KEYS[i];
     }
     return NULL;
 }
 
 static int info_of(const request *req, np_pid *pid, np_proc_info *info, bool *dead) {
     np_in in = req->args->at[0];
-    if (np_in_pid(&in, pid) < 0 || pid->node != req->node->id) return NP_EINVAL;
+    if (np_in_pid(&in, pid) < 0 || pid->node != req->node->id)
+        return NP_EINVAL;
     *dead = np_procs_info(req->node->procs, pid, info) < 0;
     return 0;
 }
@@ -331,14 +357,16 @@ static int erlang_process_info_1(const request *req) {
     np_pid pid;
     np_proc_info info;
     bool dead;
-    if (info_of(req, &pid, &info, &dead) < 0) return NP_EINVAL;
+    if (info_of(req, &pid, &info, &dead) < 0)
+        return NP_EINVAL;
     if (dead) {
         np_out_atom(req->out, "undefined");
         return 0;
     }
     bool named = np_procs_name_of(req->node->procs, &pid).len > 0;
     np_out_list(req->out, (uint32_t)NP_ARRAY_LEN(INFO_KEYS) - (named ? 0 : 1));
-    for (size_t i = named ? 0 : 1; i < NP_ARRAY_LEN(INFO_KEYS); i++) info_item(req, &pid, &info, INFO_KEYS[i]);
+    for (size_t i = named ? 0 : 1; i < NP_ARRAY_LEN(INFO_KEYS); i++)
+        info_item(req, &pid, &info, INFO_KEYS[i]);
     np_out_nil(req->out);
     return 0;
 }
@@ -347,7 +375,8 @@ static int erlang_process_info_2(const request *req) {
     np_pid pid;
     np_proc_info info;
     bool dead;
-    if (info_of(req, &pid, &info, &dead) < 0) return NP_EINVAL;
+    if (info_of(req, &pid, &info, &dead) < 0)
+        return NP_EINVAL;
     if (dead) {
         np_out_atom(req->out, "undefined");
         return 0;
@@ -366,14 +395,17 @@ static int erlang_process_info_2(const request *req) {
     np_in element;
     np_in walk = in;
     uint32_t count = 0;
-    if (np_in_list(&walk, &list) < 0) return NP_EINVAL;
+    if (np_in_list(&walk, &list) < 0)
+        return NP_EINVAL;
     while (np_list_next(&list, &element)) {
-        if (info_key(&element) == NULL) return NP_EINVAL;
+        if (info_key(&element) == NULL)
+            return NP_EINVAL;
         count++;
     }
     np_out_list(req->out, count);
     np_in_list(&in, &list);
-    while (np_list_next(&list, &element)) info_item(req, &pid, &info, info_key(&element));
+    while (np_list_next(&list, &element))
+        info_item(req, &pid, &info, info_key(&element));
     np_out_nil(req->out);
     return 0;
 }
@@ -411,9 +443,11 @@ static int system_request(const request *req, const char *what) {
     } else {
         return NP_EINVAL;
     }
-    if (req->rpc == NULL) return NP_EINVAL; /* by rpc:block_call: nothing may come later there */
+    if (req->rpc == NULL)
+        return NP_EINVAL; /* by rpc:block_call: nothing may come later there */
     np_rpc *later = np_rpc_later(req->rpc);
-    if (later == NULL) return NP_ENOMEM;
+    if (later == NULL)
+        return NP_ENOMEM;
     uint8_t room[NP_ATOM_TERM_MAX];
     int error = np_client_call(req->node, &req->node->info.pid, "system", &dest, np_term_atom(what, room), 5000,
                                system_answer, later, 0);
@@ -434,7 +468,8 @@ void np_functions_stats(np_node *node, np_out *out) {
     np_peers_get_stats(node->peers, &peers);
     uint32_t connected = 0;
     uint32_t at = 0;
-    while (np_peers_next(node->peers, &at) != 0) connected++;
+    while (np_peers_next(node->peers, &at) != 0)
+        connected++;
     const struct {
         const char *key;
         uint64_t value;
@@ -468,7 +503,8 @@ void np_functions_stats(np_node *node, np_out *out) {
     }
     np_out_atom(out, "pools");
     np_out_list(out, (uint32_t)node->pools_len);
-    for (size_t i = 0; i < node->pools_len; i++) np_pool_stats(node->pools[i], out);
+    for (size_t i = 0; i < node->pools_len; i++)
+        np_pool_stats(node->pools[i], out);
     np_out_nil(out);
 }
 
@@ -484,7 +520,8 @@ static int native_pool_version_0(const request *req) {
 
 static int native_pool_pools_0(const request *req) {
     np_out_list(req->out, (uint32_t)req->node->pools_len);
-    for (size_t i = 0; i < req->node->pools_len; i++) np_out_atom(req->out, req->node->settings.pools[i].name);
+    for (size_t i = 0; i < req->node->pools_len; i++)
+        np_out_atom(req->out, req->node->settings.pools[i].name);
     np_out_nil(req->out);
     return 0;
 }
@@ -494,7 +531,8 @@ static int native_pool_whereis_2(const request *req) {
     char name[NP_ATOM_BYTES_MAX + 1];
     np_in in = req->args->at[0];
     int len = np_in_atom(&in, name, sizeof name);
-    if (len < 0) return NP_EINVAL;
+    if (len < 0)
+        return NP_EINVAL;
     np_pool *pool = np_pool_find(req->node, name, (size_t)len);
     np_pid pid;
     np_out_tuple(req->out, 2);
@@ -551,7 +589,8 @@ int np_functions_run(np_node *node, np_rpc *rpc, const np_spawn *spawn, np_out *
         np_list list;
         np_in element;
         uint32_t count = 0;
-        if (np_in_list(&list_in, &list) < 0) return NP_EINVAL;
+        if (np_in_list(&list_in, &list) < 0)
+            return NP_EINVAL;
         while (count < ARITY_MAX && np_list_next(&list, &element)) {
             if (list.bytes) { /* the element lives in the iterator: copy it out */
                 memcpy(args.small[count], list.small, sizeof list.small);
@@ -559,7 +598,8 @@ int np_functions_run(np_node *node, np_rpc *rpc, const np_spawn *spawn, np_out *
             }
             args.at[count++] = element;
         }
-        if (count != spawn->arity) return NP_EINVAL;
+        if (count != spawn->arity)
+            return NP_EINVAL;
         return TABLE[i].run(&(request){.node = node, .rpc = rpc, .args = &args, .out = out});
     }
     return NP_ENOENT;

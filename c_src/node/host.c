@@ -1,8 +1,8 @@
 /*
  * host.c - what workers of inline segments ask for, done at once on the node's own thread.
  *
- * Called from inside worker callbacks: nothing here may enter another callback, and nothing does (messages to local processes wait in node->letters, the procs
- * machine hands its own messages to the same queue).
+ * Called from inside worker callbacks: nothing here may enter another callback, and nothing does (messages to local
+ * processes wait in node->letters, the procs machine hands its own messages to the same queue).
  */
 #include "node/internal.h"
 
@@ -16,12 +16,14 @@ static int host_reply(void *arg, const np_pid *self, const np_from *from, np_in 
     return np_route_reply(arg, self, from, payload);
 }
 
-/* The outcome of a worker's call goes to the worker itself; arg is unused, for the worker may have been replaced by its pid's death. */
+/* The outcome of a worker's call goes to the worker itself; arg is unused, for the worker may have been replaced by its
+ * pid's death. */
 static void answered(np_node *node, const np_pid *self, void *arg, uint64_t tag, int status, np_in value) {
     (void)arg;
     void *target;
     const np_proc_class *proc_class = np_procs_find(node->procs, self, &target);
-    if (proc_class == &np_pool_worker_class()->proc && target != NULL) np_runtime_reply(target, tag, status, value);
+    if (proc_class == &np_pool_worker_class()->proc && target != NULL)
+        np_runtime_reply(target, tag, status, value);
 }
 
 static int host_call(void *arg, const np_pid *self, const np_dest *dest, np_in request, uint32_t timeout_ms,

@@ -1,5 +1,6 @@
 /*
- * internal.h - what the files of node/ share: the node itself, its actors, and the calls between the files. Nobody else includes it.
+ * internal.h - what the files of node/ share: the node itself, its actors, and the calls between the files. Nobody else
+ * includes it.
  */
 #ifndef NP_NODE_INTERNAL_H
 #define NP_NODE_INTERNAL_H
@@ -29,7 +30,8 @@ typedef struct np_resident np_resident;
 typedef struct np_resident_class {
     np_actor_class actor;
     const char *module; /* the behaviour it shows in sys:get_status: gen_server or supervisor */
-    int (*call)(np_resident *self, const np_from *from, np_in request, np_out *reply); /* NP_REPLY, NP_NOREPLY, NP_UNHANDLED */
+    int (*call)(np_resident *self, const np_from *from, np_in request,
+                np_out *reply);                     /* NP_REPLY, NP_NOREPLY, NP_UNHANDLED */
     void (*cast)(np_resident *self, np_in message); /* NULL: dropped */
     void (*info)(np_resident *self, np_in message); /* NULL: dropped */
     void (*state)(np_resident *self, np_out *out);  /* one term for sys:get_state; NULL: undefined */
@@ -151,11 +153,12 @@ bool np_route_run(np_node *node, uint32_t most);
 /* The outcome of a call; status and value as np_worker_ops.handle_reply has them. */
 typedef void (*np_client_fn)(np_node *node, const np_pid *self, void *arg, uint64_t tag, int status, np_in value);
 
-/* label: "$gen_call" or "system". timeout_ms 0: none. fn is called exactly once unless an error is returned; never from inside this call. */
+/* label: "$gen_call" or "system". timeout_ms 0: none. fn is called exactly once unless an error is returned; never from
+ * inside this call. */
 int np_client_call(np_node *node, const np_pid *self, const char *label, const np_dest *dest, np_in request,
                    uint32_t timeout_ms, np_client_fn fn, void *arg, uint64_t tag);
-int np_client_erpc(np_node *node, const np_pid *self, np_node_id to, const char *module, const char *function, np_in args,
-                   uint32_t timeout_ms, np_client_fn fn, void *arg, uint64_t tag);
+int np_client_erpc(np_node *node, const np_pid *self, np_node_id to, const char *module, const char *function,
+                   np_in args, uint32_t timeout_ms, np_client_fn fn, void *arg, uint64_t tag);
 /* Is this message for `to` the answer to one of its calls? Then it has been dealt with. */
 bool np_client_message(np_node *node, const np_pid *to, np_in message);
 /* The same for what erpc sends: SPAWN_REPLY and the DOWN of a request. */
@@ -170,7 +173,8 @@ void np_rpc_spawn_request(np_node *node, np_node_id peer, const np_control *cont
 
 /* One call from another node, being answered. Borrowed during the function; np_rpc_later keeps it. */
 typedef struct np_rpc np_rpc;
-/* Runs M:F(Args) if it is in the table and appends the value to out: 0; NP_NOREPLY: the answer comes by np_rpc_finish (rpc not NULL only); NP_ENOENT: undef; NP_EINVAL: badarg. */
+/* Runs M:F(Args) if it is in the table and appends the value to out: 0; NP_NOREPLY: the answer comes by np_rpc_finish
+ * (rpc not NULL only); NP_ENOENT: undef; NP_EINVAL: badarg. */
 int np_functions_run(np_node *node, np_rpc *rpc, const np_spawn *spawn, np_out *out);
 /* Keeps the call open past the function. NULL when out of memory. The result is freed by np_rpc_finish. */
 np_rpc *np_rpc_later(np_rpc *rpc);

@@ -1,5 +1,6 @@
 /*
- * kernel.c - the processes every Erlang node has and others talk to: net_kernel (ping), rex (rpc's server), and `native_pool`, which says what we are.
+ * kernel.c - the processes every Erlang node has and others talk to: net_kernel (ping), rex (rpc's server), and
+ * `native_pool`, which says what we are.
  *
  * Main thread. Killed from outside they come back at once, as under OTP's kernel supervisor.
  */
@@ -31,16 +32,20 @@ static bool read_rex(np_in in, const char *label, np_spawn *spawn) {
     char module[NP_ATOM_BYTES_MAX + 1];
     char function[NP_ATOM_BYTES_MAX + 1];
     np_in args;
-    if (np_in_tuple_of(&in, 5) < 0 || np_in_match(&in, label) < 0) return false;
+    if (np_in_tuple_of(&in, 5) < 0 || np_in_match(&in, label) < 0)
+        return false;
     int module_len = np_in_atom(&in, module, sizeof module);
     int function_len = module_len < 0 ? -1 : np_in_atom(&in, function, sizeof function);
-    if (function_len < 0 || np_in_term(&in, &args) < 0) return false;
+    if (function_len < 0 || np_in_term(&in, &args) < 0)
+        return false;
     np_list list;
     np_in element;
     np_in walk = args;
     uint32_t arity = 0;
-    if (np_in_list(&walk, &list) < 0) return false;
-    while (np_list_next(&list, &element)) arity++;
+    if (np_in_list(&walk, &list) < 0)
+        return false;
+    while (np_list_next(&list, &element))
+        arity++;
     static const uint8_t nil = 106;
     np_spawn_parse(spawn, (np_str){module, (size_t)module_len}, (np_str){function, (size_t)function_len}, arity,
                    (np_in){.base = &nil, .pos = 0, .end = 1}, args);
@@ -52,7 +57,8 @@ static void run_rex(np_node *node, const np_spawn *spawn, np_out *out) {
     np_out undo = *out;
     size_t len = np_buf_len(out->buf);
     int error = np_functions_run(node, NULL, spawn, out);
-    if (error == 0) return;
+    if (error == 0)
+        return;
     np_buf_truncate(out->buf, len);
     *out = undo;
     np_out_tuple(out, 2);
@@ -73,14 +79,16 @@ static void run_rex(np_node *node, const np_spawn *spawn, np_out *out) {
 static int rex_call(np_resident *self, const np_from *from, np_in request, np_out *out) {
     (void)from;
     np_spawn spawn;
-    if (!read_rex(request, "block_call", &spawn) && !read_rex(request, "call", &spawn)) return NP_UNHANDLED;
+    if (!read_rex(request, "block_call", &spawn) && !read_rex(request, "call", &spawn))
+        return NP_UNHANDLED;
     run_rex(self->node, &spawn, out);
     return NP_REPLY;
 }
 
 static void rex_cast(np_resident *self, np_in message) {
     np_spawn spawn;
-    if (!read_rex(message, "cast", &spawn)) return;
+    if (!read_rex(message, "cast", &spawn))
+        return;
     np_buf buf = NP_BUF_INIT;
     np_out out;
     np_out_init(&out, &buf, self->node->settings.peers.message_max);
@@ -94,9 +102,11 @@ static void rex_info(np_resident *self, np_in message) {
     np_in in = message;
     np_spawn spawn;
     bool features = false;
-    if (np_in_tuple_of(&in, 2) < 0 || np_in_pid(&in, &from) < 0) return;
+    if (np_in_tuple_of(&in, 2) < 0 || np_in_pid(&in, &from) < 0)
+        return;
     features = np_in_match(&in, "features_request") == 0;
-    if (!features && !read_rex(in, "call", &spawn)) return;
+    if (!features && !read_rex(in, "call", &spawn))
+        return;
     np_buf buf = NP_BUF_INIT;
     np_out out;
     np_out_init(&out, &buf, node->settings.peers.message_max);
@@ -175,8 +185,10 @@ static const np_resident_class info_class = {
 
 int np_kernel_start(np_node *node) {
     int error = np_resident_start(&node->net_kernel, node, &net_kernel_class, "net_kernel", NULL);
-    if (error == 0) error = np_resident_start(&node->rex, node, &rex_class, "rex", NULL);
-    if (error == 0) error = np_resident_start(&node->info, node, &info_class, "native_pool", NULL);
+    if (error == 0)
+        error = np_resident_start(&node->rex, node, &rex_class, "rex", NULL);
+    if (error == 0)
+        error = np_resident_start(&node->info, node, &info_class, "native_pool", NULL);
     return error;
 }
 

@@ -1,8 +1,8 @@
 /*
  * node.c - the life of a node: built, started, serving, draining, gone.
  *
- * Main thread. Start order: processes of the kernel, pools, then the network, so that who finds us finds everything. Stop order is the reverse, with time for what is
- * queued to be written.
+ * Main thread. Start order: processes of the kernel, pools, then the network, so that who finds us finds everything.
+ * Stop order is the reverse, with time for what is queued to be written.
  */
 #include "node/internal.h"
 
@@ -37,18 +37,25 @@ static void fill_defaults(np_node *node, const np_node_config *config) {
     np_node_config *settings = &node->settings;
     *settings = *config;
     np_peers_config *peers = &settings->peers;
-    if (peers->ticktime_ms == 0) peers->ticktime_ms = NP_TICKTIME_S * 1000;
-    if (peers->message_max == 0) peers->message_max = NP_MESSAGE_MAX;
-    if (peers->out_soft_bytes == 0) peers->out_soft_bytes = NP_OUT_SOFT_BYTES;
-    if (peers->out_hard_bytes == 0) peers->out_hard_bytes = NP_OUT_HARD_BYTES;
-    if (settings->drain_ms == 0) settings->drain_ms = DRAIN_MS;
-    while (peers->creation < 4) np_random_bytes(&peers->creation, sizeof peers->creation); /* 0..3 are OTP's old ones */
+    if (peers->ticktime_ms == 0)
+        peers->ticktime_ms = NP_TICKTIME_S * 1000;
+    if (peers->message_max == 0)
+        peers->message_max = NP_MESSAGE_MAX;
+    if (peers->out_soft_bytes == 0)
+        peers->out_soft_bytes = NP_OUT_SOFT_BYTES;
+    if (peers->out_hard_bytes == 0)
+        peers->out_hard_bytes = NP_OUT_HARD_BYTES;
+    if (settings->drain_ms == 0)
+        settings->drain_ms = DRAIN_MS;
+    while (peers->creation < 4)
+        np_random_bytes(&peers->creation, sizeof peers->creation); /* 0..3 are OTP's old ones */
     node->creation = peers->creation;
 }
 
 int np_node_new(np_node **out, const np_node_config *config, char *why, size_t size) {
     np_node *node = calloc(1, sizeof *node);
-    if (node == NULL) return NP_ENOMEM;
+    if (node == NULL)
+        return NP_ENOMEM;
     *out = node;
     uint64_t seed;
     np_random_bytes(&seed, sizeof seed);
@@ -57,7 +64,8 @@ int np_node_new(np_node **out, const np_node_config *config, char *why, size_t s
     fill_defaults(node, config);
     snprintf(why, size, "out of memory");
     int error = np_name_intern(config->peers.name, strlen(config->peers.name), &node->id);
-    if (error == 0) error = np_loop_new(&node->loop);
+    if (error == 0)
+        error = np_loop_new(&node->loop);
     if (error == 0) {
         np_peers_events events = {.arg = node, .up = np_route_up, .down = np_route_down, .control = np_route_control};
         error = np_peers_new(&node->peers, node->loop, &node->settings.peers, &events, why, size);
@@ -65,27 +73,33 @@ int np_node_new(np_node **out, const np_node_config *config, char *why, size_t s
     if (error == 0) {
         np_procs_io io = {.arg = node, .signal = np_route_signal};
         node->procs = np_procs_new(&io, node->id, node->creation);
-        if (node->procs == NULL) error = NP_ENOMEM;
+        if (node->procs == NULL)
+            error = NP_ENOMEM;
     }
     if (error == 0 && config->pools_len > 0) {
         node->pools = calloc(config->pools_len, sizeof *node->pools);
-        if (node->pools == NULL) error = NP_ENOMEM;
+        if (node->pools == NULL)
+            error = NP_ENOMEM;
     }
     np_client_init(node);
     for (size_t i = 0; error == 0 && i < config->pools_len; i++) {
         error = np_pool_new(&node->pools[i], node, &config->pools[i]);
-        if (error == 0) node->pools_len++;
+        if (error == 0)
+            node->pools_len++;
         if (error == NP_EINVAL)
             snprintf(why, size, "pool %s: its name is too long for the names derived from it", config->pools[i].name);
     }
-    if (error < 0) np_node_destroy(out);
+    if (error < 0)
+        np_node_destroy(out);
     return error;
 }
 
 void np_node_destroy(np_node **out) {
     np_node *node = *out;
-    if (node == NULL) return;
-    for (size_t i = 0; i < node->pools_len; i++) np_pool_destroy(&node->pools[i]);
+    if (node == NULL)
+        return;
+    for (size_t i = 0; i < node->pools_len; i++)
+        np_pool_destroy(&node->pools[i]);
     free(node->pools);
     np_client_fini(node);
     while (node->letters != NULL) {
@@ -93,12 +107,15 @@ void np_node_destroy(np_node **out) {
         node->letters = letter->next;
         free(letter);
     }
-    if (node->peers != NULL) np_peers_destroy(&node->peers);
-    if (node->procs != NULL) np_procs_destroy(&node->procs);
+    if (node->peers != NULL)
+        np_peers_destroy(&node->peers);
+    if (node->procs != NULL)
+        np_procs_destroy(&node->procs);
     np_sys_destroy(&node->net_kernel.sys);
     np_sys_destroy(&node->rex.sys);
     np_sys_destroy(&node->info.sys);
-    if (node->loop != NULL) np_loop_destroy(&node->loop);
+    if (node->loop != NULL)
+        np_loop_destroy(&node->loop);
     np_buf_fini(&node->reply_buf);
     np_buf_fini(&node->payload_buf);
     free(node);
@@ -113,7 +130,8 @@ static bool turn(void *arg) {
     bool more = node->letters != NULL && np_route_run(node, NP_LETTERS_TURN);
     if (node->pools_broken) {
         node->pools_broken = false;
-        for (size_t i = 0; i < node->pools_len && !node->stopping; i++) np_pool_mend(node->pools[i]);
+        for (size_t i = 0; i < node->pools_len && !node->stopping; i++)
+            np_pool_mend(node->pools[i]);
         more = more || node->letters != NULL;
     }
     np_peers_flush(node->peers);
@@ -154,11 +172,13 @@ static int start(np_node *node) {
     }
     for (size_t i = 0; i < node->pools_len; i++) {
         error = np_pool_start(node->pools[i], node->why, node->why_size);
-        if (error < 0) return error;
+        if (error < 0)
+            return error;
     }
     np_discover_start(node);
     error = np_peers_start(node->peers, node->why, node->why_size);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     return np_timers_start(np_loop_timers(node->loop), &node->watch, np_node_now(node) + 1, watch_start, node);
 }
 
@@ -178,7 +198,8 @@ static void watch_drain(np_timer *timer, void *arg) {
 }
 
 void np_node_stop(np_node *node) {
-    if (node->stopping) return;
+    if (node->stopping)
+        return;
     node->stopping = true;
     NP_LOG(NP_LOG_NOTICE, WHERE, "stopping", "node=%s", node->settings.peers.name);
     uint8_t room[NP_ATOM_TERM_MAX];
@@ -186,7 +207,8 @@ void np_node_stop(np_node *node) {
     np_route_run(node, node->letters_count); /* what was sent before the stop is served before it */
     np_peers_drain(node->peers);
     np_discover_stop(node);
-    for (size_t i = 0; i < node->pools_len; i++) np_pool_stop(node->pools[i], shutdown);
+    for (size_t i = 0; i < node->pools_len; i++)
+        np_pool_stop(node->pools[i], shutdown);
     np_kernel_stop(node, shutdown);
     node->drain_by_ms = np_node_now(node) + node->settings.drain_ms;
     np_timers_start(np_loop_timers(node->loop), &node->watch, np_node_now(node) + 1, watch_drain, node);
@@ -207,9 +229,12 @@ int np_node_run(np_node *node, char *why, size_t size) {
     signal(SIGPIPE, SIG_IGN);
     np_loop_on_turn(node->loop, turn, node);
     int error = np_loop_on_signal(node->loop, SIGTERM, on_signal, node);
-    if (error == 0) error = np_loop_on_signal(node->loop, SIGINT, on_signal, node);
-    if (error == 0) error = start(node);
-    if (error < 0) return error;
+    if (error == 0)
+        error = np_loop_on_signal(node->loop, SIGINT, on_signal, node);
+    if (error == 0)
+        error = start(node);
+    if (error < 0)
+        return error;
     np_loop_run(node->loop);
     return node->result;
 }

@@ -1,9 +1,10 @@
 /*
  * node.h - the native node: everything wired together, ready to be run by a program.
  *
- * One thread, the caller of np_node_run. Files of this layer: node.c (life), route.c (who gets which message), peers.c/peer.c/epmd_client.c
- * (connections), resident.c (processes written by us), kernel.c (net_kernel, rex, native_pool), rpc.c and functions.c (spawn requests and what
- * can be called), client.c (calls of ours to others), discover.c (finding the rest of the cluster), pool.c (a pool's tree), host.c (what inline workers ask for).
+ * One thread, the caller of np_node_run. Files of this layer: node.c (life), route.c (who gets which message),
+ * peers.c/peer.c/epmd_client.c (connections), resident.c (processes written by us), kernel.c (net_kernel, rex,
+ * native_pool), rpc.c and functions.c (spawn requests and what can be called), client.c (calls of ours to others),
+ * discover.c (finding the rest of the cluster), pool.c (a pool's tree), host.c (what inline workers ask for).
  */
 #ifndef NP_NODE_NODE_H
 #define NP_NODE_NODE_H
@@ -31,21 +32,23 @@ typedef struct np_pool_config {
 } np_pool_config;
 
 typedef struct np_node_config {
-    np_peers_config peers; /* creation 0: a random one is chosen; hidden, limits etc. as there. Zero limits get their defaults */
-    bool discover;         /* ask peers for the rest of the cluster and connect to it */
+    np_peers_config
+        peers; /* creation 0: a random one is chosen; hidden, limits etc. as there. Zero limits get their defaults */
+    bool discover; /* ask peers for the rest of the cluster and connect to it */
     const np_pool_config *pools;
     size_t pools_len;
-    uint32_t drain_ms;                                      /* how long an orderly stop may take; 0: 5000 */
+    uint32_t drain_ms;                                         /* how long an orderly stop may take; 0: 5000 */
     void (*ready)(void *arg, const char *name, uint16_t port); /* called once, when the node serves */
     void *arg;
 } np_node_config;
 
-/* Builds the node; nothing runs yet. Strings and tables of config are borrowed until destroy. On error why (size bytes) says what, where and what to do. */
+/* Builds the node; nothing runs yet. Strings and tables of config are borrowed until destroy. On error why (size bytes)
+ * says what, where and what to do. */
 int np_node_new(np_node **node, const np_node_config *config, char *why, size_t size);
 
 /*
- * Listens, starts the pools, serves until SIGTERM or SIGINT has been answered with an orderly stop (0), or a start failed (negative, with a text). A second
- * signal ends the process at once with status 1.
+ * Listens, starts the pools, serves until SIGTERM or SIGINT has been answered with an orderly stop (0), or a start
+ * failed (negative, with a text). A second signal ends the process at once with status 1.
  */
 int np_node_run(np_node *node, char *why, size_t size);
 

@@ -1,9 +1,10 @@
 /*
  * pool.c - a pool's tree on this node: supervisor, server, worker supervisor, segments, workers.
  *
- * Main thread. Every part is an Erlang process: the pool P's supervisor is registered as P, its server as P.Server, its worker supervisor as
- * P.WorkerSupervisor; segments and workers have pids only. Segments are inline here: their workers run on this thread. A worker that ends is not restarted (OTP's
- * `temporary`); a supervisor that is killed from outside takes what is below it along and comes back, with the workers the config starts.
+ * Main thread. Every part is an Erlang process: the pool P's supervisor is registered as P, its server as P.Server, its
+ * worker supervisor as P.WorkerSupervisor; segments and workers have pids only. Segments are inline here: their workers
+ * run on this thread. A worker that ends is not restarted (OTP's `temporary`); a supervisor that is killed from outside
+ * takes what is below it along and comes back, with the workers the config starts.
  *
  * Workers are found by their ref in canonical form, so that every encoding of an id is the same id.
  */
@@ -62,11 +63,13 @@ static bool worker_eq(const void *item, const void *key) {
     return have.len == want->len && memcmp(have.data, want->data, want->len) == 0;
 }
 
-/* The canonical ref of an id, or of a ref {ref, Module, Id} of this pool, into pool->key. NP_EINVAL: a ref of another worker module. */
+/* The canonical ref of an id, or of a ref {ref, Module, Id} of this pool, into pool->key. NP_EINVAL: a ref of another
+ * worker module. */
 static int make_key(np_pool *pool, np_in id, np_bytes *key) {
     np_in inner = id;
     if (np_in_tuple_of(&inner, 3) == 0 && np_in_match(&inner, "ref") == 0) {
-        if (np_in_match(&inner, pool->worker_module) < 0) return NP_EINVAL;
+        if (np_in_match(&inner, pool->worker_module) < 0)
+            return NP_EINVAL;
         id = inner;
     }
     np_buf_clear(&pool->key, 4096);
@@ -76,7 +79,8 @@ static int make_key(np_pool *pool, np_in id, np_bytes *key) {
     np_out_atom(&out, "ref");
     np_out_atom(&out, pool->worker_module);
     int error = np_out_error(&out);
-    if (error == 0) error = np_term_canon(&id, &pool->key);
+    if (error == 0)
+        error = np_term_canon(&id, &pool->key);
     *key = (np_bytes){np_buf_head(&pool->key), np_buf_len(&pool->key)};
     return error;
 }
@@ -96,14 +100,16 @@ static void forget(np_worker *worker) {
 /* ---- workers as processes ---- */
 
 static void worker_message(void *target, const np_pid *self, np_in message) {
-    if (target == NULL) return; /* still in its init: it cannot have asked for anything yet that it would miss */
+    if (target == NULL)
+        return; /* still in its init: it cannot have asked for anything yet that it would miss */
     np_segment *segment = np_worker_owner(target);
     np_route_post(segment->pool->node, self, message, true);
 }
 
 static void worker_killed(void *target, const np_pid *self, np_in reason) {
     (void)self;
-    if (target == NULL) return; /* in its init: start_worker sees that the pid is dead */
+    if (target == NULL)
+        return; /* in its init: start_worker sees that the pid is dead */
     forget(target);
     np_runtime_stop(target, reason, false);
 }
@@ -129,27 +135,34 @@ static np_segment *least_loaded(np_pool *pool) {
     np_segment *best = NULL;
     for (uint32_t i = 0; i < pool->segments_len; i++) {
         np_segment *segment = &pool->segments[i];
-        if (segment->resident.pid.node == 0) continue;
-        if (best == NULL || np_runtime_count(segment->runtime) < np_runtime_count(best->runtime)) best = segment;
+        if (segment->resident.pid.node == 0)
+            continue;
+        if (best == NULL || np_runtime_count(segment->runtime) < np_runtime_count(best->runtime))
+            best = segment;
     }
     return best;
 }
 
-/* Starts the worker with this id. NP_EEXIST: *pid is the one that runs. NP_EINVAL: a ref of another module. NP_EBUSY: the pool is not running. */
+/* Starts the worker with this id. NP_EEXIST: *pid is the one that runs. NP_EINVAL: a ref of another module. NP_EBUSY:
+ * the pool is not running. */
 static int start_worker(np_pool *pool, np_in id, np_in args, np_pid *pid, np_segment *segment) {
     np_node *node = pool->node;
     np_bytes key;
     int error = make_key(pool, id, &key);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     np_worker *worker = find(pool, key);
     if (worker != NULL) {
         *pid = *np_worker_pid(worker);
         return NP_EEXIST;
     }
-    if (segment == NULL) segment = least_loaded(pool);
-    if (segment == NULL || !pool->running) return NP_EBUSY;
+    if (segment == NULL)
+        segment = least_loaded(pool);
+    if (segment == NULL || !pool->running)
+        return NP_EBUSY;
     error = np_procs_spawn(node->procs, &worker_class.proc, NULL, pid);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     np_in ref = {.base = key.data, .pos = 0, .end = key.len};
     error = np_runtime_start(segment->runtime, pid, ref, args, segment, &worker);
     if (error == 0) {
@@ -161,7 +174,8 @@ static int start_worker(np_pool *pool, np_in id, np_in args, np_pid *pid, np_seg
             forget(worker);
             error = NP_ECLOSED; /* an exit signal came while init ran */
         }
-        if (error < 0) np_runtime_stop(worker, np_term_atom("killed", room), false);
+        if (error < 0)
+            np_runtime_stop(worker, np_term_atom("killed", room), false);
     }
     if (error < 0) {
         uint8_t room[NP_ATOM_TERM_MAX];
@@ -216,9 +230,11 @@ void np_pool_start_worker(np_pool *pool, np_in id, np_in args, np_out *out) {
 int np_pool_whereis(np_pool *pool, np_in id, np_pid *pid) {
     np_bytes key;
     int error = make_key(pool, id, &key);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     np_worker *worker = find(pool, key);
-    if (worker == NULL) return NP_ENOENT;
+    if (worker == NULL)
+        return NP_ENOENT;
     *pid = *np_worker_pid(worker);
     return 0;
 }
@@ -241,11 +257,14 @@ static void start_child(np_pool *pool, const np_supreq *req, np_in request, np_s
     np_list list;
     np_in ref;
     np_in inner;
-    if (np_in_list(&args, &list) < 0 || !np_list_next(&list, &ref)) goto bad;
+    if (np_in_list(&args, &list) < 0 || !np_list_next(&list, &ref))
+        goto bad;
     inner = ref;
-    if (np_in_tuple_of(&inner, 3) < 0 || np_in_match(&inner, "ref") < 0) goto bad;
+    if (np_in_tuple_of(&inner, 3) < 0 || np_in_match(&inner, "ref") < 0)
+        goto bad;
     np_in second;
-    if (np_list_next(&list, &second) && np_in_type(&second) == NP_TYPE_LIST) init_args = second;
+    if (np_list_next(&list, &second) && np_in_type(&second) == NP_TYPE_LIST)
+        init_args = second;
     np_pid pid;
     int error = start_worker(pool, ref, init_args, &pid, segment);
     out_started(out, error, &pid, ref);
@@ -327,7 +346,8 @@ static int supervisor_call(np_resident *self, const np_from *from, np_in request
     }
 }
 
-/* What a dynamic supervisor answers to everything but which_children and count_children. segment: only its own workers. */
+/* What a dynamic supervisor answers to everything but which_children and count_children. segment: only its own workers.
+ */
 static int dynamic_call(np_pool *pool, np_segment *segment, const np_supreq *req, np_in request, np_out *out) {
     switch (req->kind) {
     case NP_SUPREQ_START_CHILD:
@@ -431,7 +451,8 @@ static void server_state(np_resident *self, np_out *out) { np_pool_stats(pool_of
 void np_pool_stats(np_pool *pool, np_out *out) {
     np_runtime_stats sum = {0};
     for (uint32_t i = 0; i < pool->segments_len; i++) {
-        if (pool->segments[i].runtime == NULL) continue;
+        if (pool->segments[i].runtime == NULL)
+            continue;
         const np_runtime_stats *one = np_runtime_get_stats(pool->segments[i].runtime);
         sum.calls += one->calls;
         sum.casts += one->casts;
@@ -468,7 +489,8 @@ void np_pool_stats(np_pool *pool, np_out *out) {
 
 /* ---- the tree ---- */
 
-/* Something of the tree was killed from outside: the rest is done at the turn's end, since a callback may be running. */
+/* Something of the tree was killed from outside: the rest is done at the turn's end, since a callback may be running.
+ */
 static void part_ended(np_resident *self, np_in reason) {
     (void)reason;
     self->node->pools_broken = true;
@@ -508,8 +530,10 @@ static const np_resident_class segment_class = {
 static int start_segment(np_pool *pool, np_segment *segment) {
     np_node *node = pool->node;
     segment->pool = pool;
-    int error = np_resident_start(&segment->resident, node, &segment_class, NULL, &pool->worker_supervisor.resident.pid);
-    if (error < 0) return error;
+    int error =
+        np_resident_start(&segment->resident, node, &segment_class, NULL, &pool->worker_supervisor.resident.pid);
+    if (error < 0)
+        return error;
     np_runtime_host host;
     np_host_init(&host, node, worker_ended);
     np_runtime_config config = {
@@ -528,8 +552,10 @@ static void stop_workers(np_pool *pool, const np_segment *segment, np_in reason,
         uint32_t at = 0;
         np_worker *worker;
         while ((worker = np_map_next(&pool->workers, &at)) != NULL && segment != NULL &&
-               np_worker_owner(worker) != segment) {}
-        if (worker == NULL) return;
+               np_worker_owner(worker) != segment) {
+        }
+        if (worker == NULL)
+            return;
         if (orderly) {
             np_runtime_stop(worker, reason, true);
         } else {
@@ -565,7 +591,8 @@ static void start_configured(np_pool *pool) {
         }
         np_pid pid;
         int error = np_out_error(&out);
-        if (error == 0) error = start_worker(pool, np_out_view(&out), args, &pid, NULL);
+        if (error == 0)
+            error = start_worker(pool, np_out_view(&out), args, &pid, NULL);
         if (error < 0 && error != NP_EEXIST) {
             char text[TEXT_MAX] = "";
             np_in view = np_out_view(&out);
@@ -579,13 +606,15 @@ static void start_configured(np_pool *pool) {
 static int start_worker_supervisor(np_pool *pool) {
     int error = np_resident_start(&pool->worker_supervisor.resident, pool->node, &worker_supervisor_class,
                                   pool->supervisor_name, &pool->supervisor.resident.pid);
-    for (uint32_t i = 0; error == 0 && i < pool->segments_len; i++) error = start_segment(pool, &pool->segments[i]);
+    for (uint32_t i = 0; error == 0 && i < pool->segments_len; i++)
+        error = start_segment(pool, &pool->segments[i]);
     return error;
 }
 
 int np_pool_new(np_pool **out, np_node *node, const np_pool_config *config) {
     np_pool *pool = calloc(1, sizeof *pool);
-    if (pool == NULL) return NP_ENOMEM;
+    if (pool == NULL)
+        return NP_ENOMEM;
     pool->node = node;
     pool->config = config;
     pool->segments_len = config->segments == 0 ? 1 : config->segments;
@@ -599,17 +628,20 @@ int np_pool_new(np_pool **out, np_node *node, const np_pool_config *config) {
     };
     int error = pool->segments == NULL || pool->segments_len > NP_SEGMENTS_MAX ? NP_ENOMEM : 0;
     for (size_t i = 0; i < NP_ARRAY_LEN(lens); i++) {
-        if (lens[i] > NP_ATOM_CHARS_MAX) error = NP_EINVAL;
+        if (lens[i] > NP_ATOM_CHARS_MAX)
+            error = NP_EINVAL;
     }
     *out = pool;
-    if (error < 0) np_pool_destroy(out);
+    if (error < 0)
+        np_pool_destroy(out);
     return error;
 }
 
 int np_pool_start(np_pool *pool, char *why, size_t size) {
     pool->supervisor.pool = pool->server.pool = pool->worker_supervisor.pool = pool;
     int error = np_resident_start(&pool->supervisor.resident, pool->node, &supervisor_class, pool->config->name, NULL);
-    if (error == 0) error = start_worker_supervisor(pool);
+    if (error == 0)
+        error = start_worker_supervisor(pool);
     if (error == 0)
         error = np_resident_start(&pool->server.resident, pool->node, &server_class, pool->server_name,
                                   &pool->supervisor.resident.pid);
@@ -626,7 +658,8 @@ int np_pool_start(np_pool *pool, char *why, size_t size) {
 
 static void stop_tree(np_pool *pool, np_in reason, bool orderly) {
     pool->running = false;
-    for (uint32_t i = 0; i < pool->segments_len; i++) stop_segment(&pool->segments[i], reason, orderly);
+    for (uint32_t i = 0; i < pool->segments_len; i++)
+        stop_segment(&pool->segments[i], reason, orderly);
     np_resident_stop(&pool->worker_supervisor.resident, reason);
     np_resident_stop(&pool->server.resident, reason);
     np_resident_stop(&pool->supervisor.resident, reason);
@@ -636,9 +669,11 @@ void np_pool_stop(np_pool *pool, np_in reason) { stop_tree(pool, reason, true); 
 
 void np_pool_destroy(np_pool **pool) {
     np_pool *gone = *pool;
-    if (gone == NULL) return;
+    if (gone == NULL)
+        return;
     uint8_t room[NP_ATOM_TERM_MAX];
-    if (gone->segments != NULL) stop_tree(gone, np_term_atom("shutdown", room), true);
+    if (gone->segments != NULL)
+        stop_tree(gone, np_term_atom("shutdown", room), true);
     np_map_fini(&gone->workers);
     np_buf_fini(&gone->key);
     free(gone->segments);
@@ -651,18 +686,21 @@ void np_pool_mend(np_pool *pool) {
     np_in killed = np_term_atom("killed", room);
     char why[TEXT_MAX];
     int error = 0;
-    if (!pool->running) return;
+    if (!pool->running)
+        return;
     if (pool->supervisor.resident.pid.node == 0) {
         stop_tree(pool, killed, false);
         error = np_pool_start(pool, why, sizeof why);
     } else {
         bool lost_workers = pool->worker_supervisor.resident.pid.node == 0;
         if (lost_workers) {
-            for (uint32_t i = 0; i < pool->segments_len; i++) stop_segment(&pool->segments[i], killed, false);
+            for (uint32_t i = 0; i < pool->segments_len; i++)
+                stop_segment(&pool->segments[i], killed, false);
             error = start_worker_supervisor(pool);
         }
         for (uint32_t i = 0; error == 0 && i < pool->segments_len; i++) {
-            if (pool->segments[i].resident.pid.node != 0) continue;
+            if (pool->segments[i].resident.pid.node != 0)
+                continue;
             stop_segment(&pool->segments[i], killed, false);
             error = start_segment(pool, &pool->segments[i]);
             lost_workers = true;
@@ -670,7 +708,8 @@ void np_pool_mend(np_pool *pool) {
         if (error == 0 && pool->server.resident.pid.node == 0)
             error = np_resident_start(&pool->server.resident, pool->node, &server_class, pool->server_name,
                                       &pool->supervisor.resident.pid);
-        if (error == 0 && lost_workers) start_configured(pool);
+        if (error == 0 && lost_workers)
+            start_configured(pool);
     }
     if (error < 0) {
         NP_LOG(NP_LOG_CRITICAL, WHERE, "pool could not be brought back", "pool=%s error=\"%s\"", pool->config->name,
@@ -684,7 +723,8 @@ void np_pool_mend(np_pool *pool) {
 np_pool *np_pool_find(np_node *node, const char *name, size_t len) {
     for (size_t i = 0; i < node->pools_len; i++) {
         const char *have = node->pools[i]->config->name;
-        if (strlen(have) == len && memcmp(have, name, len) == 0) return node->pools[i];
+        if (strlen(have) == len && memcmp(have, name, len) == 0)
+            return node->pools[i];
     }
     return NULL;
 }

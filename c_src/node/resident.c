@@ -1,8 +1,10 @@
 /*
- * resident.c - processes that are part of the node itself: how they start, end, and answer what any OTP process answers.
+ * resident.c - processes that are part of the node itself: how they start, end, and answer what any OTP process
+ * answers.
  *
- * Main thread. A resident is a gen_server written in C: system messages, the mailbox while suspended and group-leader requests are handled here, the rest by its
- * class. Messages reach it through np_actor_class.deliver only, never from inside one of its own functions.
+ * Main thread. A resident is a gen_server written in C: system messages, the mailbox while suspended and group-leader
+ * requests are handled here, the rest by its class. Messages reach it through np_actor_class.deliver only, never from
+ * inside one of its own functions.
  */
 #include "node/internal.h"
 
@@ -21,15 +23,19 @@ int np_resident_start(np_resident *resident, np_node *node, const np_resident_cl
                       const np_pid *parent) {
     np_pid pid;
     int error = np_procs_spawn(node->procs, &type->actor.proc, resident, &pid);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     memset(resident, 0, offsetof(np_resident, name));
     resident->type = type;
     resident->node = node;
     resident->name = name;
     resident->pid = pid;
-    if (parent != NULL) resident->parent = *parent;
-    if (name != NULL) error = np_procs_register(node->procs, &pid, name, strlen(name));
-    if (error == 0) error = np_procs_set_trap_exit(node->procs, &pid, true);
+    if (parent != NULL)
+        resident->parent = *parent;
+    if (name != NULL)
+        error = np_procs_register(node->procs, &pid, name, strlen(name));
+    if (error == 0)
+        error = np_procs_set_trap_exit(node->procs, &pid, true);
     if (error < 0) {
         uint8_t room[NP_ATOM_TERM_MAX];
         np_procs_exit(node->procs, &pid, np_term_atom("killed", room));
@@ -39,7 +45,8 @@ int np_resident_start(np_resident *resident, np_node *node, const np_resident_cl
 }
 
 void np_resident_stop(np_resident *resident, np_in reason) {
-    if (resident->pid.node == 0) return;
+    if (resident->pid.node == 0)
+        return;
     np_pid pid = resident->pid;
     memset(&resident->pid, 0, sizeof resident->pid);
     np_sys_destroy(&resident->sys);
@@ -69,8 +76,8 @@ static void send_reply(np_resident *self, const np_from *from, const np_out *out
     np_bytes bytes = np_in_bytes(&view);
     np_in payload;
     if (np_out_error(out) < 0 || np_term_open(&payload, bytes.data, bytes.len) < 0) {
-        NP_LOG(NP_LOG_ERROR, WHERE, "a reply could not be built", "process=%s error=\"%s\"", self->type->actor.proc.name,
-               np_strerror(np_out_error(out)));
+        NP_LOG(NP_LOG_ERROR, WHERE, "a reply could not be built", "process=%s error=\"%s\"",
+               self->type->actor.proc.name, np_strerror(np_out_error(out)));
         return;
     }
     np_sys_count_out(self->sys);
@@ -94,12 +101,13 @@ static void call(np_resident *self, const np_gen *gen) {
         np_out_term(&out, &gen->body);
         result = NP_REPLY;
     }
-    if (result == NP_REPLY) send_reply(self, &gen->from, &out);
+    if (result == NP_REPLY)
+        send_reply(self, &gen->from, &out);
 }
 
 /*
- * {io_request, From, ReplyAs, Request}: whoever runs code for us on another node has us as its group leader. Output goes to the log, so that the writer is
- * not left waiting; input there is none (lib/kernel/src/group.erl).
+ * {io_request, From, ReplyAs, Request}: whoever runs code for us on another node has us as its group leader. Output
+ * goes to the log, so that the writer is not left waiting; input there is none (lib/kernel/src/group.erl).
  */
 static bool io_request(np_resident *self, np_in message) {
     np_pid from;
@@ -139,10 +147,12 @@ static void dispatch(np_resident *self, const np_gen *gen) {
     switch (gen->kind) {
     case NP_GEN_CALL: call(self, gen); break;
     case NP_GEN_CAST:
-        if (self->type->cast != NULL) self->type->cast(self, gen->body);
+        if (self->type->cast != NULL)
+            self->type->cast(self, gen->body);
         break;
     default:
-        if (!io_request(self, gen->body) && self->type->info != NULL) self->type->info(self, gen->body);
+        if (!io_request(self, gen->body) && self->type->info != NULL)
+            self->type->info(self, gen->body);
         break;
     }
 }
@@ -197,7 +207,8 @@ void np_resident_deliver(void *target, np_in message) {
     if (!np_sys_none(self->sys)) {
         np_sys_count_in(self->sys);
         if (gen.kind != NP_GEN_SYSTEM && np_sys_suspended(self->sys)) {
-            if (np_sys_keep(self->sys, message) == 0) return;
+            if (np_sys_keep(self->sys, message) == 0)
+                return;
             if (gen.kind == NP_GEN_CALL) {
                 np_out out;
                 begin_reply(self, &out, &gen.from);

@@ -1,9 +1,11 @@
 /*
- * route.c - who gets which message: control messages of peers to processes, signals of processes to peers, messages between local processes.
+ * route.c - who gets which message: control messages of peers to processes, signals of processes to peers, messages
+ * between local processes.
  *
- * Main thread. The path of a call: np_route_control (from node/peer.c) -> np_route_deliver -> np_actor_class.deliver (a worker's is np_runtime_deliver) -> np_route_reply
- * -> np_peers_send. Messages between local processes wait in node->letters until the turn's end, so that no callback is ever entered from
- * inside another.
+ * Main thread. The path of a call: np_route_control (from node/peer.c) -> np_route_deliver -> np_actor_class.deliver (a
+ * worker's is np_runtime_deliver) -> np_route_reply
+ * -> np_peers_send. Messages between local processes wait in node->letters until the turn's end, so that no callback is
+ * ever entered from inside another.
  */
 #include "node/internal.h"
 
@@ -24,9 +26,11 @@ enum { BUF_KEEP = 64 << 10 };
 void np_route_deliver(np_node *node, const np_pid *to, np_in message) {
     void *target;
     const np_proc_class *proc_class = np_procs_find(node->procs, to, &target);
-    if (proc_class == NULL || target == NULL) return; /* dead: gone without a word, as in Erlang */
+    if (proc_class == NULL || target == NULL)
+        return; /* dead: gone without a word, as in Erlang */
     node->messages_in++;
-    if (node->calls.count > 0 && np_client_message(node, to, message)) return;
+    if (node->calls.count > 0 && np_client_message(node, to, message))
+        return;
     NP_CONTAINER_OF(proc_class, const np_actor_class, proc)->deliver(target, message);
 }
 
@@ -35,7 +39,8 @@ int np_route_post(np_node *node, const np_pid *to, np_in message, bool urgent) {
     if (!urgent && (node->letters_count >= NP_LETTERS_MAX || node->letters_bytes + bytes.len > NP_LETTERS_BYTES_MAX))
         return NP_EOVERLOAD;
     np_letter *letter = malloc(sizeof *letter + bytes.len);
-    if (letter == NULL) return NP_ENOMEM;
+    if (letter == NULL)
+        return NP_ENOMEM;
     letter->next = NULL;
     letter->to = *to;
     letter->len = bytes.len;
@@ -51,7 +56,8 @@ bool np_route_run(np_node *node, uint32_t most) {
     while (node->letters != NULL && most-- > 0) {
         np_letter *letter = node->letters;
         node->letters = letter->next;
-        if (node->letters == NULL) node->letters_end = &node->letters;
+        if (node->letters == NULL)
+            node->letters_end = &node->letters;
         node->letters_count--;
         node->letters_bytes -= letter->len;
         np_route_deliver(node, &letter->to, (np_in){.base = letter->data, .pos = 0, .end = letter->len});
@@ -65,7 +71,8 @@ bool np_route_run(np_node *node, uint32_t most) {
 static int send_control(np_node *node, np_node_id to, const np_control *control, np_send_class send_class) {
     node->messages_out++;
     int error = np_peers_send(node->peers, to, control, send_class);
-    if (error == NP_EOVERLOAD) node->refused_out++;
+    if (error == NP_EOVERLOAD)
+        node->refused_out++;
     return error;
 }
 
@@ -74,7 +81,8 @@ static int send_local(np_node *node, const np_dest *dest, np_in payload) {
     if (dest->pid != NULL) {
         pid = *dest->pid;
     } else if (dest->alias != NULL) {
-        if (np_procs_alias_take(node->procs, dest->alias, &pid) < 0) return 0;
+        if (np_procs_alias_take(node->procs, dest->alias, &pid) < 0)
+            return 0;
     } else if (np_procs_whereis(node->procs, dest->name, strlen(dest->name), &pid) < 0) {
         return 0; /* {Name, Node} ! Message to no one is no error */
     }
@@ -83,7 +91,8 @@ static int send_local(np_node *node, const np_dest *dest, np_in payload) {
 
 int np_route_send(np_node *node, const np_pid *self, const np_dest *dest, np_in payload, np_send_class send_class) {
     np_node_id to = dest->pid != NULL ? dest->pid->node : dest->alias != NULL ? dest->alias->node : dest->node;
-    if (to == 0 || to == node->id) return send_local(node, dest, payload);
+    if (to == 0 || to == node->id)
+        return send_local(node, dest, payload);
     np_control control;
     control.from = *self;
     control.payload = payload;
@@ -109,7 +118,8 @@ int np_route_reply(np_node *node, const np_pid *self, const np_from *from, np_in
         dest.pid = &from->pid;
     }
     int error = np_route_send(node, self, &dest, payload, NP_SEND_NORMAL);
-    if (error != NP_EOVERLOAD && error != NP_ELIMIT) return error;
+    if (error != NP_EOVERLOAD && error != NP_ELIMIT)
+        return error;
     np_buf small = NP_BUF_INIT;
     np_out out;
     np_out_init(&out, &small, node->settings.peers.message_max);
@@ -118,12 +128,13 @@ int np_route_reply(np_node *node, const np_pid *self, const np_from *from, np_in
     np_out_atom(&out, "error");
     np_out_atom(&out, "overloaded");
     int told = np_out_error(&out);
-    if (told == 0) told = np_route_send(node, self, &dest, np_out_view(&out), NP_SEND_URGENT);
+    if (told == 0)
+        told = np_route_send(node, self, &dest, np_out_view(&out), NP_SEND_URGENT);
     np_buf_fini(&small);
     if (np_log_allowed(&node->drop_limit, np_node_now(node), WHERE)) {
-        NP_LOG(NP_LOG_WARNING, WHERE, "reply refused, too much is queued for its node", "peer=%s bytes=%zu told_caller=%s",
-               np_name_text(from->has_alias ? from->alias.node : from->pid.node), np_in_bytes(&payload).len,
-               told == 0 ? "yes" : "no");
+        NP_LOG(NP_LOG_WARNING, WHERE, "reply refused, too much is queued for its node",
+               "peer=%s bytes=%zu told_caller=%s", np_name_text(from->has_alias ? from->alias.node : from->pid.node),
+               np_in_bytes(&payload).len, told == 0 ? "yes" : "no");
     }
     return error;
 }
@@ -159,15 +170,18 @@ int np_route_signal(void *arg, const np_signal *signal) {
 
 static int signal_of_control(np_ctl_kind kind) {
     for (size_t i = 0; i < NP_ARRAY_LEN(CONTROL_OF_SIGNAL); i++) {
-        if (CONTROL_OF_SIGNAL[i] == kind) return (int)i;
+        if (CONTROL_OF_SIGNAL[i] == kind)
+            return (int)i;
     }
     return -1;
 }
 
 static int to_procs(np_node *node, np_node_id peer, const np_control *control) {
-    if (control->kind == NP_CTL_DOWN && node->calls.count > 0 && np_client_control(node, control)) return 0;
+    if (control->kind == NP_CTL_DOWN && node->calls.count > 0 && np_client_control(node, control))
+        return 0;
     if (control->from.node != 0 && control->from.node != peer) {
-        /* a signal in the name of a third node's process: no peer of good will sends it, and our answer would go astray */
+        /* a signal in the name of a third node's process: no peer of good will sends it, and our answer would go astray
+         */
         if (np_log_allowed(&node->drop_limit, np_node_now(node), WHERE)) {
             char text[256];
             NP_LOG(NP_LOG_WARNING, WHERE, "signal in the name of another node dropped", "peer=%s signal=\"%s\"",
@@ -193,27 +207,19 @@ int np_route_control(void *arg, np_node_id peer, const np_control *control) {
     np_node *node = arg;
     np_pid pid;
     switch (control->kind) {
-    case NP_CTL_SEND:
-        np_route_deliver(node, &control->to, control->payload);
-        return 0;
+    case NP_CTL_SEND: np_route_deliver(node, &control->to, control->payload); return 0;
     case NP_CTL_REG_SEND:
         if (np_procs_whereis(node->procs, control->name.data, control->name.len, &pid) == 0)
             np_route_deliver(node, &pid, control->payload);
         return 0;
     case NP_CTL_ALIAS_SEND:
-        if (np_procs_alias_take(node->procs, &control->ref, &pid) == 0) np_route_deliver(node, &pid, control->payload);
+        if (np_procs_alias_take(node->procs, &control->ref, &pid) == 0)
+            np_route_deliver(node, &pid, control->payload);
         return 0;
-    case NP_CTL_GROUP_LEADER:
-        np_procs_set_leader(node->procs, &control->to, &control->from);
-        return 0;
-    case NP_CTL_SPAWN_REQUEST:
-        np_rpc_spawn_request(node, peer, control);
-        return 0;
-    case NP_CTL_SPAWN_REPLY:
-        np_client_control(node, control);
-        return 0;
-    default:
-        return to_procs(node, peer, control);
+    case NP_CTL_GROUP_LEADER: np_procs_set_leader(node->procs, &control->to, &control->from); return 0;
+    case NP_CTL_SPAWN_REQUEST: np_rpc_spawn_request(node, peer, control); return 0;
+    case NP_CTL_SPAWN_REPLY: np_client_control(node, control); return 0;
+    default: return to_procs(node, peer, control);
     }
 }
 

@@ -1,8 +1,9 @@
 /*
  * rpc.c - spawn requests of other nodes: erpc:call, erpc:cast, rpc:call, Node.spawn.
  *
- * Main thread. Each request gets a process of its own for as long as it runs, with the monitor and the link the caller asked for; its exit reason is the answer
- * (lib/kernel/src/erpc.erl). The spawn reply goes out first: OTP closes the connection on any other order.
+ * Main thread. Each request gets a process of its own for as long as it runs, with the monitor and the link the caller
+ * asked for; its exit reason is the answer (lib/kernel/src/erpc.erl). The spawn reply goes out first: OTP closes the
+ * connection on any other order.
  */
 #include "node/internal.h"
 
@@ -16,11 +17,11 @@
 #define WHERE "node/rpc"
 
 struct np_rpc {
-    np_pid self;        /* the process that runs it */
-    bool is_call;       /* erpc's: the answer is wrapped */
-    np_in result;       /* Res of execute_call */
-    bool kept;          /* on the heap, finished later */
-    uint8_t storage[];  /* kept: bytes of result */
+    np_pid self;       /* the process that runs it */
+    bool is_call;      /* erpc's: the answer is wrapped */
+    np_in result;      /* Res of execute_call */
+    bool kept;         /* on the heap, finished later */
+    uint8_t storage[]; /* kept: bytes of result */
 };
 
 static void rpc_message(void *target, const np_pid *self, np_in message) {
@@ -106,7 +107,8 @@ static void run(np_node *node, np_rpc *rpc, const np_spawn *spawn) {
         np_buf_fini(&value);
         return;
     }
-    if (error == 0) error = np_out_error(&value_out);
+    if (error == 0)
+        error = np_out_error(&value_out);
     np_in nothing = {0};
     np_out_init(&reason_out, &reason, node->settings.peers.message_max);
     build_reason(&reason_out, spawn, rpc, error, error == 0 ? np_out_view(&value_out) : nothing);
@@ -118,7 +120,8 @@ static void run(np_node *node, np_rpc *rpc, const np_spawn *spawn) {
 }
 
 void np_rpc_spawn_request(np_node *node, np_node_id peer, const np_control *control) {
-    if (control->from.node != peer) return; /* nobody to answer */
+    if (control->from.node != peer)
+        return; /* nobody to answer */
     np_spawn spawn;
     np_spawn_parse(&spawn, control->spawn.module, control->spawn.function, control->spawn.arity, control->spawn.options,
                    control->payload);
@@ -133,8 +136,8 @@ void np_rpc_spawn_request(np_node *node, np_node_id peer, const np_control *cont
         return;
     }
     np_procs_set_leader(node->procs, &pid, &control->leader);
-    send_spawn_reply(node, peer, control, (spawn.link ? NP_SPAWN_LINK : 0) | (spawn.monitor ? NP_SPAWN_MONITOR : 0), &pid,
-                     NULL);
+    send_spawn_reply(node, peer, control, (spawn.link ? NP_SPAWN_LINK : 0) | (spawn.monitor ? NP_SPAWN_MONITOR : 0),
+                     &pid, NULL);
     np_signal signal = {.from = control->from, .to = pid, .node = peer, .ref = control->ref};
     if (spawn.link) {
         signal.kind = NP_SIGNAL_LINK;
@@ -154,11 +157,13 @@ np_rpc *np_rpc_later(np_rpc *rpc) {
     np_bytes result = np_in_bytes(&rpc->result);
     size_t len = rpc->is_call ? result.len : 0;
     np_rpc *kept = malloc(sizeof *kept + len);
-    if (kept == NULL) return NULL;
+    if (kept == NULL)
+        return NULL;
     kept->self = rpc->self;
     kept->is_call = rpc->is_call;
     kept->kept = true;
-    if (len > 0) memcpy(kept->storage, result.data, len);
+    if (len > 0)
+        memcpy(kept->storage, result.data, len);
     kept->result = (np_in){.base = kept->storage, .pos = 0, .end = len};
     return kept;
 }

@@ -1,5 +1,6 @@
 /*
- * gen.h - the messages of OTP's gen module (lib/stdlib/src/gen.erl): calls, casts, system messages, and everything else.
+ * gen.h - the messages of OTP's gen module (lib/stdlib/src/gen.erl): calls, casts, system messages, and everything
+ * else.
  */
 #ifndef NP_OTP_GEN_H
 #define NP_OTP_GEN_H
@@ -11,7 +12,7 @@ typedef struct np_from {
     np_pid pid;
     bool has_alias; /* reply to `alias` instead of pid, so that a late one vanishes */
     np_ref alias;
-    np_in tag;      /* as it came, to be echoed byte for byte */
+    np_in tag; /* as it came, to be echoed byte for byte */
 } np_from;
 
 typedef enum np_gen_kind {
@@ -40,7 +41,8 @@ void np_gen_reply_begin(np_out *out, const np_from *from);
 void np_gen_call_begin(np_out *out, const np_pid *self, const np_ref *ref); /* then exactly one term: the request */
 void np_gen_cast_begin(np_out *out);                                        /* then exactly one term */
 
-/* message (exactly one term) as our call's answer {[alias|Ref], Reply}: the ref and a cursor over Reply. NP_ETYPE if the message is none. */
+/* message (exactly one term) as our call's answer {[alias|Ref], Reply}: the ref and a cursor over Reply. NP_ETYPE if
+ * the message is none. */
 int np_gen_read_reply(np_in message, np_ref *ref, np_in *reply);
 
 #endif

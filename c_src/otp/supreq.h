@@ -1,6 +1,6 @@
 /*
- * supreq.h - the requests Supervisor and DynamicSupervisor send (lib/stdlib/src/supervisor.erl, Elixir's dynamic_supervisor.ex), read into one struct,
- * and the shapes of the answers.
+ * supreq.h - the requests Supervisor and DynamicSupervisor send (lib/stdlib/src/supervisor.erl, Elixir's
+ * dynamic_supervisor.ex), read into one struct, and the shapes of the answers.
  */
 #ifndef NP_OTP_SUPREQ_H
 #define NP_OTP_SUPREQ_H
@@ -27,20 +27,23 @@ typedef struct np_supreq {
     np_pid pid;
     np_in id;
     struct {
-        np_in id;         /* empty for dynamic */
+        np_in id;               /* empty for dynamic */
         np_in module, function; /* atoms */
-        np_in args;       /* a list */
-        np_in restart;    /* empty: default (permanent) */
+        np_in args;             /* a list */
+        np_in restart;          /* empty: default (permanent) */
         np_in shutdown;
         np_in type;
         np_in modules;
     } spec;
 } np_supreq;
 
-/* Reads shapes only: that spec.restart, shutdown, type and modules are sensible terms is for the supervision tree to check. A malformed start_child: kind is START_CHILD* and the result NP_EBADTERM: answer {error, {invalid_child_spec, Request}}. */
+/* Reads shapes only: that spec.restart, shutdown, type and modules are sensible terms is for the supervision tree to
+ * check. A malformed start_child: kind is START_CHILD* and the result NP_EBADTERM: answer {error, {invalid_child_spec,
+ * Request}}. */
 int np_supreq_parse(np_in request, np_supreq *req);
 
-/* One element of which_children: {Id, Pid, Type, Modules}. id NULL: the atom undefined. pid NULL: undefined. modules NULL: the atom dynamic. */
+/* One element of which_children: {Id, Pid, Type, Modules}. id NULL: the atom undefined. pid NULL: undefined. modules
+ * NULL: the atom dynamic. */
 void np_supreq_child(np_out *out, const char *id, const np_pid *pid, bool supervisor, const char *module);
 
 /* The count_children answer. */

@@ -1,7 +1,8 @@
 /*
  * ctx.c - what a worker may ask for from inside a callback: the functions of <native_pool/worker.h>.
  *
- * Runs on the segment's thread, inside callbacks. Everything that leaves the worker is checked to be one whole term first.
+ * Runs on the segment's thread, inside callbacks. Everything that leaves the worker is checked to be one whole term
+ * first.
  */
 #include "segment/internal.h"
 
@@ -27,7 +28,8 @@ np_in np_self_id(const np_ctx *ctx) { return (np_in){.base = ctx->ref, .pos = ct
 uint64_t np_now_ms(const np_ctx *ctx) { return ctx->runtime->host.now_ms(ctx->runtime->host.arg); }
 
 void np_log(np_ctx *ctx, np_log_level level, const char *text, ...) {
-    if (level > np_log_get_level()) return;
+    if (level > np_log_get_level())
+        return;
     char line[LOG_TEXT_MAX];
     va_list args;
     va_start(args, text);
@@ -45,10 +47,12 @@ const np_pid *np_caller_pid(const np_caller *caller) { return &caller->from->pid
 
 np_deferred np_defer(np_ctx *ctx, const np_caller *caller) {
     np_runtime *runtime = ctx->runtime;
-    if (ctx->owed_count >= NP_DEFERRED_MAX) return 0;
+    if (ctx->owed_count >= NP_DEFERRED_MAX)
+        return 0;
     np_bytes tag = np_in_bytes(&caller->from->tag);
     np_owed *owed = malloc(sizeof *owed + tag.len);
-    if (owed == NULL) return 0;
+    if (owed == NULL)
+        return 0;
     owed->id = runtime->next_owed++;
     owed->worker = ctx;
     owed->pid = caller->from->pid;
@@ -62,7 +66,8 @@ np_deferred np_defer(np_ctx *ctx, const np_caller *caller) {
     }
     owed->prev = NULL;
     owed->next = ctx->owed;
-    if (ctx->owed != NULL) ctx->owed->prev = owed;
+    if (ctx->owed != NULL)
+        ctx->owed->prev = owed;
     ctx->owed = owed;
     ctx->owed_count++;
     return owed->id;
@@ -71,9 +76,12 @@ np_deferred np_defer(np_ctx *ctx, const np_caller *caller) {
 void np_owed_free(np_owed *owed) {
     np_worker *worker = owed->worker;
     np_map_remove(&worker->runtime->owed, np_hash_u64(owed->id), &owed->id);
-    if (owed->prev != NULL) owed->prev->next = owed->next;
-    if (owed->next != NULL) owed->next->prev = owed->prev;
-    if (worker->owed == owed) worker->owed = owed->next;
+    if (owed->prev != NULL)
+        owed->prev->next = owed->next;
+    if (owed->next != NULL)
+        owed->next->prev = owed->prev;
+    if (worker->owed == owed)
+        worker->owed = owed->next;
     worker->owed_count--;
     free(owed);
 }
@@ -81,7 +89,8 @@ void np_owed_free(np_owed *owed) {
 int np_reply(np_ctx *ctx, np_deferred deferred, const np_out *term) {
     np_runtime *runtime = ctx->runtime;
     np_owed *owed = np_map_get(&runtime->owed, np_hash_u64(deferred), &deferred);
-    if (owed == NULL || owed->worker != ctx) return NP_ENOENT;
+    if (owed == NULL || owed->worker != ctx)
+        return NP_ENOENT;
     np_in reply;
     int error = np_built_term(term, &reply);
     if (error == 0) {
@@ -123,7 +132,8 @@ static int send_to(np_ctx *ctx, const np_dest *dest, const np_out *message, bool
     np_runtime *runtime = ctx->runtime;
     np_in term;
     int error = np_built_term(message, &term);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     if (cast) {
         np_buf_clear(&runtime->wrap_buf, KEEP);
         np_out wrap;
@@ -131,7 +141,8 @@ static int send_to(np_ctx *ctx, const np_dest *dest, const np_out *message, bool
         np_gen_cast_begin(&wrap);
         np_out_term(&wrap, &term);
         error = np_built_term(&wrap, &term);
-        if (error < 0) return error;
+        if (error < 0)
+            return error;
     }
     np_sys_count_out(ctx->sys);
     return runtime->host.send(runtime->host.arg, &ctx->pid, dest, term);
@@ -140,7 +151,8 @@ static int send_to(np_ctx *ctx, const np_dest *dest, const np_out *message, bool
 /* The node a name is meant on; NP_EINVAL for what cannot be a node's name. */
 static int node_id(const char *node, np_node_id *id) {
     *id = 0;
-    if (node == NULL || node[0] == '\0') return 0;
+    if (node == NULL || node[0] == '\0')
+        return 0;
     return np_name_intern(node, strlen(node), id);
 }
 
@@ -170,7 +182,8 @@ static int call_to(np_ctx *ctx, const np_dest *dest, const np_out *request, uint
     np_runtime *runtime = ctx->runtime;
     np_in term;
     int error = np_built_term(request, &term);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     np_sys_count_out(ctx->sys);
     return runtime->host.call(runtime->host.arg, &ctx->pid, dest, term, timeout_ms, tag);
 }
@@ -191,10 +204,12 @@ int np_erpc(np_ctx *ctx, const char *node, const char *module, const char *funct
     np_runtime *runtime = ctx->runtime;
     np_in term;
     int error = np_built_term(args, &term);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     np_node_id id;
     error = node_id(node, &id);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     return runtime->host.erpc(runtime->host.arg, &ctx->pid, id, module, function, term, timeout_ms, tag);
 }
 
@@ -206,9 +221,7 @@ int np_monitor(np_ctx *ctx, const np_pid *pid, np_ref *ref) {
 int np_demonitor(np_ctx *ctx, const np_ref *ref) {
     return ctx->runtime->host.demonitor(ctx->runtime->host.arg, &ctx->pid, ref);
 }
-int np_link(np_ctx *ctx, const np_pid *pid) {
-    return ctx->runtime->host.link(ctx->runtime->host.arg, &ctx->pid, pid);
-}
+int np_link(np_ctx *ctx, const np_pid *pid) { return ctx->runtime->host.link(ctx->runtime->host.arg, &ctx->pid, pid); }
 int np_unlink(np_ctx *ctx, const np_pid *pid) {
     return ctx->runtime->host.unlink(ctx->runtime->host.arg, &ctx->pid, pid);
 }
@@ -230,9 +243,12 @@ void np_worker_timer_free(np_worker_timer *timer) {
     np_worker *worker = timer->worker;
     np_timers_stop(worker->runtime->host.timers, &timer->timer);
     np_map_remove(&worker->runtime->timers, timer_hash(worker, timer->tag), timer);
-    if (timer->prev != NULL) timer->prev->next = timer->next;
-    if (timer->next != NULL) timer->next->prev = timer->prev;
-    if (worker->timers == timer) worker->timers = timer->next;
+    if (timer->prev != NULL)
+        timer->prev->next = timer->next;
+    if (timer->next != NULL)
+        timer->next->prev = timer->prev;
+    if (worker->timers == timer)
+        worker->timers = timer->next;
     worker->timer_count--;
     free(timer);
 }
@@ -252,10 +268,13 @@ int np_timer_start(np_ctx *ctx, uint64_t ms, uint64_t tag) {
     np_worker_timer *timer = np_map_get(&runtime->timers, timer_hash(ctx, tag), &key);
     uint64_t now = np_now_ms(ctx);
     uint64_t due = ms > UINT64_MAX / 2 - now ? UINT64_MAX / 2 : now + ms;
-    if (timer != NULL) return np_timers_start(runtime->host.timers, &timer->timer, due, timer_fired, timer);
-    if (ctx->timer_count >= NP_WORKER_TIMERS_MAX) return NP_ELIMIT;
+    if (timer != NULL)
+        return np_timers_start(runtime->host.timers, &timer->timer, due, timer_fired, timer);
+    if (ctx->timer_count >= NP_WORKER_TIMERS_MAX)
+        return NP_ELIMIT;
     timer = calloc(1, sizeof *timer);
-    if (timer == NULL) return NP_ENOMEM;
+    if (timer == NULL)
+        return NP_ENOMEM;
     timer->tag = tag;
     timer->worker = ctx;
     if (np_map_add(&runtime->timers, timer_hash(ctx, tag), timer) < 0) {
@@ -263,18 +282,21 @@ int np_timer_start(np_ctx *ctx, uint64_t ms, uint64_t tag) {
         return NP_ENOMEM;
     }
     timer->next = ctx->timers;
-    if (ctx->timers != NULL) ctx->timers->prev = timer;
+    if (ctx->timers != NULL)
+        ctx->timers->prev = timer;
     ctx->timers = timer;
     ctx->timer_count++;
     int error = np_timers_start(runtime->host.timers, &timer->timer, due, timer_fired, timer);
-    if (error < 0) np_worker_timer_free(timer);
+    if (error < 0)
+        np_worker_timer_free(timer);
     return error;
 }
 
 bool np_timer_stop(np_ctx *ctx, uint64_t tag) {
     np_worker_timer key = {.worker = ctx, .tag = tag};
     np_worker_timer *timer = np_map_get(&ctx->runtime->timers, timer_hash(ctx, tag), &key);
-    if (timer == NULL) return false;
+    if (timer == NULL)
+        return false;
     np_worker_timer_free(timer);
     return true;
 }

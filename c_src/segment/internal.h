@@ -1,5 +1,6 @@
 /*
- * internal.h - what runtime.c (life of a worker, dispatch of messages) and ctx.c (what a worker may ask for) share. Nobody else includes it.
+ * internal.h - what runtime.c (life of a worker, dispatch of messages) and ctx.c (what a worker may ask for) share.
+ * Nobody else includes it.
  */
 #ifndef NP_SEGMENT_INTERNAL_H
 #define NP_SEGMENT_INTERNAL_H
@@ -57,11 +58,11 @@ struct np_runtime {
     np_map timers; /* np_worker_timer by worker and tag */
     uint64_t next_owed;
     uint32_t count;
-    np_buf reply_buf;   /* {Tag, Reply} being built */
-    np_buf build_buf;   /* np_build */
-    np_buf stop_buf;    /* np_stop_reason */
-    np_buf wrap_buf;    /* a built term in its envelope */
-    np_buf take_buf;    /* a message kept while suspended */
+    np_buf reply_buf; /* {Tag, Reply} being built */
+    np_buf build_buf; /* np_build */
+    np_buf stop_buf;  /* np_stop_reason */
+    np_buf wrap_buf;  /* a built term in its envelope */
+    np_buf take_buf;  /* a message kept while suspended */
     np_out build;
     np_out stop;
     np_runtime_stats stats;

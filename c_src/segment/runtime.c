@@ -1,8 +1,8 @@
 /*
  * runtime.c - the life of a worker and the dispatch of its messages.
  *
- * Runs on the thread that owns the segment. Callbacks are entered from here only, one at a time; a worker that is to end while its callback
- * runs ends when that has returned.
+ * Runs on the thread that owns the segment. Callbacks are entered from here only, one at a time; a worker that is to
+ * end while its callback runs ends when that has returned.
  */
 #include "segment/internal.h"
 
@@ -34,7 +34,8 @@ int np_runtime_check_ops(const np_worker_ops *ops, char *why, size_t size) {
         snprintf(why, size, "it was built for worker ABI %u, this program has ABI %u: rebuild it", (unsigned)ops->abi,
                  (unsigned)NP_WORKER_ABI);
     } else if (ops->size < sizeof(np_worker_ops)) {
-        snprintf(why, size, "its table has %u bytes instead of at least %zu: rebuild it against this program's worker.h",
+        snprintf(why, size,
+                 "its table has %u bytes instead of at least %zu: rebuild it against this program's worker.h",
                  (unsigned)ops->size, sizeof(np_worker_ops));
     } else if (ops->name == NULL || ops->name[0] == '\0') {
         snprintf(why, size, "its table has no name");
@@ -56,7 +57,8 @@ static bool timer_eq(const void *item, const void *key) {
 
 np_runtime *np_runtime_new(const np_runtime_host *host, const np_runtime_config *config) {
     np_runtime *runtime = calloc(1, sizeof *runtime);
-    if (runtime == NULL) return NULL;
+    if (runtime == NULL)
+        return NULL;
     runtime->host = *host;
     runtime->config = *config;
     runtime->next_owed = 1;
@@ -67,7 +69,8 @@ np_runtime *np_runtime_new(const np_runtime_host *host, const np_runtime_config 
 
 void np_runtime_destroy(np_runtime **runtime) {
     np_runtime *gone = *runtime;
-    if (gone == NULL) return;
+    if (gone == NULL)
+        return;
     NP_ASSERT(gone->count == 0);
     np_map_fini(&gone->owed);
     np_map_fini(&gone->timers);
@@ -90,16 +93,20 @@ void *np_worker_owner(const np_worker *worker) { return worker->owner; }
 
 static void worker_free(np_worker *worker) {
     np_runtime *runtime = worker->runtime;
-    while (worker->owed != NULL) np_owed_free(worker->owed);
-    while (worker->timers != NULL) np_worker_timer_free(worker->timers);
+    while (worker->owed != NULL)
+        np_owed_free(worker->owed);
+    while (worker->timers != NULL)
+        np_worker_timer_free(worker->timers);
     np_sys_destroy(&worker->sys);
-    if (runtime->config.ops->destroy != NULL) runtime->config.ops->destroy(worker->state);
+    if (runtime->config.ops->destroy != NULL)
+        runtime->config.ops->destroy(worker->state);
     runtime->count--;
     free(worker->ref);
     free(worker);
 }
 
-/* The worker's own end: terminate, free, tell the host. reason may live in stop_buf, which nothing here touches until the host has read it. */
+/* The worker's own end: terminate, free, tell the host. reason may live in stop_buf, which nothing here touches until
+ * the host has read it. */
 static void worker_end(np_worker *worker, np_in reason) {
     np_runtime *runtime = worker->runtime;
     if (runtime->config.ops->terminate != NULL) {
@@ -108,14 +115,16 @@ static void worker_end(np_worker *worker, np_in reason) {
         runtime->config.ops->terminate(worker, worker->state, &copy);
         worker->running = false;
     }
-    if (!worker->killed) runtime->host.ended(runtime->host.arg, worker, reason);
+    if (!worker->killed)
+        runtime->host.ended(runtime->host.arg, worker, reason);
     worker_free(worker);
 }
 
 int np_runtime_start(np_runtime *runtime, const np_pid *pid, np_in ref, np_in args, void *owner, np_worker **out) {
     np_bytes ref_bytes = np_in_bytes(&ref);
     np_in id = ref;
-    if (np_in_tuple_of(&id, 3) < 0 || np_in_match(&id, "ref") < 0 || np_in_term(&id, NULL) < 0) return NP_EINVAL;
+    if (np_in_tuple_of(&id, 3) < 0 || np_in_match(&id, "ref") < 0 || np_in_term(&id, NULL) < 0)
+        return NP_EINVAL;
     np_worker *worker = calloc(1, sizeof *worker);
     uint8_t *copy = malloc(ref_bytes.len);
     if (worker == NULL || copy == NULL) {
@@ -135,9 +144,12 @@ int np_runtime_start(np_runtime *runtime, const np_pid *pid, np_in ref, np_in ar
     int result = runtime->config.ops->init(worker, &args, &worker->state);
     worker->running = false;
     if (result < 0 || worker->killed) {
-        while (worker->owed != NULL) np_owed_free(worker->owed);
-        while (worker->timers != NULL) np_worker_timer_free(worker->timers);
-        if (result >= 0 && runtime->config.ops->destroy != NULL) runtime->config.ops->destroy(worker->state);
+        while (worker->owed != NULL)
+            np_owed_free(worker->owed);
+        while (worker->timers != NULL)
+            np_worker_timer_free(worker->timers);
+        if (result >= 0 && runtime->config.ops->destroy != NULL)
+            runtime->config.ops->destroy(worker->state);
         runtime->count--;
         free(worker->ref);
         free(worker);
@@ -161,7 +173,8 @@ void np_runtime_stop(np_worker *worker, np_in reason, bool orderly) {
 
 int np_built_term(const np_out *out, np_in *term) {
     int error = np_out_error(out);
-    if (error < 0) return error;
+    if (error < 0)
+        return error;
     np_in view = np_out_view(out);
     np_bytes bytes = np_in_bytes(&view);
     return np_term_open(term, bytes.data, bytes.len);
@@ -180,7 +193,8 @@ static void crash(np_worker *worker, int error, const char *callback) {
     np_out_atom(&runtime->stop, np_error_name(error));
     np_out_atom(&runtime->stop, callback);
     np_in reason;
-    if (np_built_term(&runtime->stop, &reason) < 0) reason = cursor(NORMAL_ATOM, sizeof NORMAL_ATOM);
+    if (np_built_term(&runtime->stop, &reason) < 0)
+        reason = cursor(NORMAL_ATOM, sizeof NORMAL_ATOM);
     worker_end(worker, reason);
 }
 
@@ -217,12 +231,14 @@ static void leave(np_worker *worker) { worker->running = false; }
 
 static void unhandled(np_worker *worker, const char *kind, const np_in *message) {
     worker->runtime->stats.unhandled++;
-    if (np_log_get_level() < NP_LOG_DEBUG) return;
+    if (np_log_get_level() < NP_LOG_DEBUG)
+        return;
     char text[TEXT_MAX];
     char ref[TEXT_MAX];
     np_in ref_term = np_worker_ref(worker);
-    NP_LOG(NP_LOG_DEBUG, WHERE, "message not handled", "pool=%s ref=%s kind=%s message=%s", worker->runtime->config.pool,
-           np_term_text(&ref_term, ref, sizeof ref), kind, np_term_text(message, text, sizeof text));
+    NP_LOG(NP_LOG_DEBUG, WHERE, "message not handled", "pool=%s ref=%s kind=%s message=%s",
+           worker->runtime->config.pool, np_term_text(&ref_term, ref, sizeof ref), kind,
+           np_term_text(message, text, sizeof text));
 }
 
 /* ---- calls ---- */
@@ -251,7 +267,8 @@ static bool call(np_worker *worker, const np_gen *gen) {
         result = ops->handle_call(worker, worker->state, &caller, &request, &out);
         leave(worker);
     }
-    if (worker->killed) return settle(worker, result, "handle_call");
+    if (worker->killed)
+        return settle(worker, result, "handle_call");
     if (result == NP_UNHANDLED) { /* the seed's default: {unhandled, Msg} */
         unhandled(worker, "call", &gen->body);
         np_out_reset(&out);
@@ -293,7 +310,8 @@ static bool message(np_worker *worker, const np_gen *gen, bool cast) {
         result = handle(worker, worker->state, &body);
         leave(worker);
     }
-    if (result == NP_UNHANDLED) unhandled(worker, cast ? "cast" : "info", &gen->body);
+    if (result == NP_UNHANDLED)
+        unhandled(worker, cast ? "cast" : "info", &gen->body);
     return settle(worker, result, name);
 }
 
@@ -315,12 +333,14 @@ static void fetch_state(void *self, np_out *out) {
         result = ops->fetch(worker, worker->state, &what, out);
         leave(worker);
     }
-    if (result != NP_REPLY || np_out_len(out) == begin) np_out_atom(out, "undefined");
+    if (result != NP_REPLY || np_out_len(out) == begin)
+        np_out_atom(out, "undefined");
 }
 
 static void dropped(np_worker *worker) {
     np_runtime *runtime = worker->runtime;
-    if (!np_log_allowed(&runtime->drop_limit, runtime->host.now_ms(runtime->host.arg), WHERE)) return;
+    if (!np_log_allowed(&runtime->drop_limit, runtime->host.now_ms(runtime->host.arg), WHERE))
+        return;
     char ref[TEXT_MAX];
     np_in ref_term = np_worker_ref(worker);
     NP_LOG(NP_LOG_WARNING, WHERE, "mailbox of a suspended worker is full, message dropped", "pool=%s ref=%s",
@@ -328,15 +348,16 @@ static void dropped(np_worker *worker) {
 }
 
 /*
- * Timers and answers to calls of ours are messages in OTP, so a suspended worker must not see them either: they wait in its mailbox in a form no
- * term has (their first byte is no tag).
+ * Timers and answers to calls of ours are messages in OTP, so a suspended worker must not see them either: they wait in
+ * its mailbox in a form no term has (their first byte is no tag).
  */
 enum { EVENT_REPLY = 0, EVENT_TIMER = 1, EVENT_HEAD = 1 + 8 + 4 };
 
 static bool run_event(np_worker *worker, int kind, uint64_t tag, int status, np_in value) {
     const np_worker_ops *ops = worker->runtime->config.ops;
     int result = NP_REPLY;
-    if (kind == EVENT_TIMER ? ops->handle_timer == NULL : ops->handle_reply == NULL) return true;
+    if (kind == EVENT_TIMER ? ops->handle_timer == NULL : ops->handle_reply == NULL)
+        return true;
     enter(worker);
     if (kind == EVENT_TIMER) {
         result = ops->handle_timer(worker, worker->state, tag);
@@ -355,11 +376,16 @@ static void event(np_worker *worker, int kind, uint64_t tag, int status, np_in v
     np_buf kept = NP_BUF_INIT;
     np_bytes bytes = np_in_bytes(&value);
     int error = np_buf_append_u8(&kept, (uint8_t)kind);
-    if (error == 0) error = np_buf_append_u64(&kept, tag);
-    if (error == 0) error = np_buf_append_u32(&kept, (uint32_t)status);
-    if (error == 0 && bytes.len > 0) error = np_buf_append(&kept, bytes.data, bytes.len);
-    if (error == 0) error = np_sys_keep(worker->sys, cursor(np_buf_head(&kept), np_buf_len(&kept)));
-    if (error < 0) dropped(worker);
+    if (error == 0)
+        error = np_buf_append_u64(&kept, tag);
+    if (error == 0)
+        error = np_buf_append_u32(&kept, (uint32_t)status);
+    if (error == 0 && bytes.len > 0)
+        error = np_buf_append(&kept, bytes.data, bytes.len);
+    if (error == 0)
+        error = np_sys_keep(worker->sys, cursor(np_buf_head(&kept), np_buf_len(&kept)));
+    if (error < 0)
+        dropped(worker);
     np_buf_fini(&kept);
 }
 
@@ -375,7 +401,8 @@ static bool dispatch_kept(np_worker *worker, const uint8_t *data, size_t len) {
 static void resume(np_worker *worker) {
     np_buf *buf = &worker->runtime->take_buf;
     while (np_sys_take(&worker->sys, buf)) {
-        if (!dispatch_kept(worker, np_buf_head(buf), np_buf_len(buf))) return;
+        if (!dispatch_kept(worker, np_buf_head(buf), np_buf_len(buf)))
+            return;
     }
 }
 
@@ -407,7 +434,8 @@ static void system_message(np_worker *worker, const np_gen *gen) {
         np_out_tuple(&out, 2);
         np_out_atom(&out, "error");
         np_out_atom(&out, "badterm");
-        if (np_built_term(&out, &payload) == 0) send_reply(worker, &gen->from, payload);
+        if (np_built_term(&out, &payload) == 0)
+            send_reply(worker, &gen->from, payload);
     }
     if (action == NP_SYS_TERMINATE) {
         worker_end(worker, reason);
@@ -431,7 +459,8 @@ static void refuse(np_worker *worker, const np_gen *gen) {
     np_out_atom(&out, "error");
     np_out_atom(&out, "overloaded");
     np_in payload;
-    if (np_built_term(&out, &payload) == 0) send_reply(worker, &gen->from, payload);
+    if (np_built_term(&out, &payload) == 0)
+        send_reply(worker, &gen->from, payload);
 }
 
 void np_runtime_deliver(np_worker *worker, np_in in) {
@@ -440,7 +469,8 @@ void np_runtime_deliver(np_worker *worker, np_in in) {
     if (!np_sys_none(worker->sys)) {
         np_sys_count_in(worker->sys);
         if (gen.kind != NP_GEN_SYSTEM && np_sys_suspended(worker->sys)) {
-            if (np_sys_keep(worker->sys, in) < 0) refuse(worker, &gen);
+            if (np_sys_keep(worker->sys, in) < 0)
+                refuse(worker, &gen);
             return;
         }
     }

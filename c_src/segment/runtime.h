@@ -1,9 +1,10 @@
 /*
- * runtime.h - the worker runtime: runs worker callbacks, keeps what a worker has (state, timers, deferred replies), and speaks OTP for it.
+ * runtime.h - the worker runtime: runs worker callbacks, keeps what a worker has (state, timers, deferred replies), and
+ * speaks OTP for it.
  *
- * One runtime per segment. It knows nothing of connections, pid tables or other nodes: what a worker wants from the world goes through
- * np_runtime_host, which the node implements for inline segments. All on one thread; np_runtime_deliver is never called while a callback runs (the host queues what
- * callbacks send to local processes).
+ * One runtime per segment. It knows nothing of connections, pid tables or other nodes: what a worker wants from the
+ * world goes through np_runtime_host, which the node implements for inline segments. All on one thread;
+ * np_runtime_deliver is never called while a callback runs (the host queues what callbacks send to local processes).
  */
 #ifndef NP_SEGMENT_RUNTIME_H
 #define NP_SEGMENT_RUNTIME_H
@@ -29,7 +30,8 @@ typedef struct np_runtime_host {
     void *arg;
     /* A message (payload: one whole term). */
     int (*send)(void *arg, const np_pid *self, const np_dest *dest, np_in payload);
-    /* {Tag, Reply} for a caller. If the queue towards it is full the host sends {Tag, {error, overloaded}} in its place. */
+    /* {Tag, Reply} for a caller. If the queue towards it is full the host sends {Tag, {error, overloaded}} in its
+     * place. */
     int (*reply)(void *arg, const np_pid *self, const np_from *from, np_in payload);
     /* A gen call or erpc; the outcome comes back by np_runtime_reply(worker, tag, ..). */
     int (*call)(void *arg, const np_pid *self, const np_dest *dest, np_in request, uint32_t timeout_ms, uint64_t tag);
@@ -63,8 +65,8 @@ np_runtime *np_runtime_new(const np_runtime_host *host, const np_runtime_config 
 void np_runtime_destroy(np_runtime **runtime);
 
 /*
- * Starts a worker with this pid: runs init. ref: the term {ref, Module, Id} (copied); args: one term. owner is the host's, see np_worker_owner. On error (NP_ENOMEM, or what init
- * returned) there is no worker.
+ * Starts a worker with this pid: runs init. ref: the term {ref, Module, Id} (copied); args: one term. owner is the
+ * host's, see np_worker_owner. On error (NP_ENOMEM, or what init returned) there is no worker.
  */
 int np_runtime_start(np_runtime *runtime, const np_pid *pid, np_in ref, np_in args, void *owner, np_worker **worker);
 
@@ -74,7 +76,8 @@ void np_runtime_deliver(np_worker *worker, np_in message);
 /* The outcome of one of its calls. */
 void np_runtime_reply(np_worker *worker, uint64_t tag, int status, np_in value);
 
-/* Stops it: orderly runs terminate(reason) and calls `ended`; else it is freed at once without (an exit signal killed it: the host knows). If it is in a callback just now, right after that. */
+/* Stops it: orderly runs terminate(reason) and calls `ended`; else it is freed at once without (an exit signal killed
+ * it: the host knows). If it is in a callback just now, right after that. */
 void np_runtime_stop(np_worker *worker, np_in reason, bool orderly);
 
 /* The worker's pid, its ref term, its owner. */

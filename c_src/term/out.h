@@ -10,10 +10,10 @@
 #include <native_pool/term.h>
 
 struct np_out {
-    np_buf *buf;   /* borrowed; content before start is not ours */
-    size_t start;  /* np_buf_len at init */
-    size_t limit;  /* most bytes to add */
-    int error;     /* first error, sticks */
+    np_buf *buf;  /* borrowed; content before start is not ours */
+    size_t start; /* np_buf_len at init */
+    size_t limit; /* most bytes to add */
+    int error;    /* first error, sticks */
 };
 
 /* Builds behind what is in buf now; adds at most limit bytes. */

@@ -60,7 +60,8 @@ bool np_stream_busy(const np_stream *stream);
 /* Back-pressure: stop or go on reading. */
 void np_stream_read_pause(np_stream *stream, bool pause);
 
-/* From now on `data` comes only when at least this many bytes are there (SO_RCVLOWAT; 1: any), or the end. What is there already and is enough comes at once. */
+/* From now on `data` comes only when at least this many bytes are there (SO_RCVLOWAT; 1: any), or the end. What is
+ * there already and is enough comes at once. */
 void np_stream_read_watermark(np_stream *stream, uint32_t bytes);
 
 /* Closes now (what is in flight is lost) and nulls the pointer. */

@@ -18,7 +18,8 @@ typedef struct counter {
 static int init(np_ctx *ctx, np_in *args, void **state) {
     (void)ctx;
     counter *self = calloc(1, sizeof *self);
-    if (self == NULL) return NP_ENOMEM;
+    if (self == NULL)
+        return NP_ENOMEM;
     np_list list;
     np_in first;
     int64_t start;
@@ -42,7 +43,8 @@ static int handle_call(np_ctx *ctx, void *state, const np_caller *caller, np_in 
     (void)ctx;
     (void)caller;
     counter *self = state;
-    if (np_in_match(request, "get") < 0 && !change(self, request)) return NP_UNHANDLED;
+    if (np_in_match(request, "get") < 0 && !change(self, request))
+        return NP_UNHANDLED;
     np_out_int(reply, (int64_t)self->count);
     return NP_REPLY;
 }

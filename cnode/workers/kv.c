@@ -1,5 +1,6 @@
 /*
- * kv.c - an example worker: a map of binaries, with entries that expire (timers) and callers that wait for a key (deferred replies).
+ * kv.c - an example worker: a map of binaries, with entries that expire (timers) and callers that wait for a key
+ * (deferred replies).
  *
  *     call {put, K, V}        -> ok            K and V are binaries
  *     call {put, K, V, TtlMs} -> ok            gone again after TtlMs
@@ -41,7 +42,8 @@ typedef struct kv {
 static bool blob_copy(blob *to, np_bytes from) {
     to->data = malloc(from.len > 0 ? from.len : 1);
     to->len = from.len;
-    if (to->data != NULL && from.len > 0) memcpy(to->data, from.data, from.len);
+    if (to->data != NULL && from.len > 0)
+        memcpy(to->data, from.data, from.len);
     return to->data != NULL;
 }
 
@@ -54,7 +56,8 @@ static entry *find(kv *self, np_bytes key) {
 }
 
 static void entry_free(np_ctx *ctx, kv *self, entry *gone) {
-    if (ctx != NULL && gone->timer != 0) np_timer_stop(ctx, gone->timer);
+    if (ctx != NULL && gone->timer != 0)
+        np_timer_stop(ctx, gone->timer);
     HASH_DELETE(by_key, self->entries, gone);
     free(gone->key.data);
     free(gone->value.data);
@@ -64,7 +67,8 @@ static void entry_free(np_ctx *ctx, kv *self, entry *gone) {
 static void waiter_free(np_ctx *ctx, waiter **link) {
     waiter *gone = *link;
     *link = gone->next;
-    if (ctx != NULL) np_timer_stop(ctx, gone->timer);
+    if (ctx != NULL)
+        np_timer_stop(ctx, gone->timer);
     free(gone->key.data);
     free(gone);
 }
@@ -98,13 +102,16 @@ static void wake_waiters(np_ctx *ctx, kv *self, const entry *put) {
 static int put(np_ctx *ctx, kv *self, np_bytes key, np_bytes value, const uint64_t *ttl_ms) {
     entry *old = find(self, key);
     entry *fresh = calloc(1, sizeof *fresh);
-    if (fresh == NULL || !blob_copy(&fresh->key, key) || !blob_copy(&fresh->value, value)) goto fail;
+    if (fresh == NULL || !blob_copy(&fresh->key, key) || !blob_copy(&fresh->value, value))
+        goto fail;
     if (ttl_ms != NULL) {
         fresh->timer = ++self->last_timer;
         int error = np_timer_start(ctx, *ttl_ms, fresh->timer);
-        if (error < 0) goto fail;
+        if (error < 0)
+            goto fail;
     }
-    if (old != NULL) entry_free(ctx, self, old);
+    if (old != NULL)
+        entry_free(ctx, self, old);
     HASH_ADD_KEYPTR(by_key, self->entries, fresh->key.data, fresh->key.len, fresh);
     wake_waiters(ctx, self, fresh);
     return 0;
@@ -119,15 +126,18 @@ fail:
 
 static int await(np_ctx *ctx, kv *self, const np_caller *caller, np_bytes key, uint64_t timeout_ms) {
     waiter *wait = calloc(1, sizeof *wait);
-    if (wait == NULL || !blob_copy(&wait->key, key)) goto fail;
+    if (wait == NULL || !blob_copy(&wait->key, key))
+        goto fail;
     wait->timer = ++self->last_timer;
     wait->reply = np_defer(ctx, caller);
-    if (wait->reply == 0 || np_timer_start(ctx, timeout_ms, wait->timer) < 0) goto fail;
+    if (wait->reply == 0 || np_timer_start(ctx, timeout_ms, wait->timer) < 0)
+        goto fail;
     wait->next = self->waiters;
     self->waiters = wait;
     return NP_NOREPLY;
 fail:
-    if (wait != NULL) free(wait->key.data);
+    if (wait != NULL)
+        free(wait->key.data);
     free(wait);
     return NP_EOVERLOAD;
 }
@@ -149,7 +159,8 @@ static int handle_call(np_ctx *ctx, void *state, const np_caller *caller, np_in 
         np_out_uint(reply, HASH_CNT(by_key, self->entries));
         return NP_REPLY;
     }
-    if (np_in_tuple(request, &arity) < 0) return NP_UNHANDLED;
+    if (np_in_tuple(request, &arity) < 0)
+        return NP_UNHANDLED;
     np_in in = *request;
     if (arity == 2 && np_in_match(&in, "get") == 0 && np_in_binary(&in, &key) == 0) {
         const entry *found = find(self, key);
@@ -172,14 +183,16 @@ static int handle_call(np_ctx *ctx, void *state, const np_caller *caller, np_in 
     }
     if (arity == 3 && np_in_match(&in, "await") == 0 && np_in_binary(&in, &key) == 0 && np_in_uint64(&in, &ms) == 0) {
         const entry *found = find(self, key);
-        if (found == NULL) return await(ctx, self, caller, key, ms);
+        if (found == NULL)
+            return await(ctx, self, caller, key, ms);
         out_found(reply, &found->value);
         return NP_REPLY;
     }
     if ((arity == 3 || arity == 4) && np_in_match(&in, "put") == 0 && np_in_binary(&in, &key) == 0 &&
         np_in_binary(&in, &value) == 0 && (arity == 3 || np_in_uint64(&in, &ms) == 0)) {
         int error = put(ctx, self, key, value, arity == 4 ? &ms : NULL);
-        if (error < 0) return error;
+        if (error < 0)
+            return error;
         np_out_atom(reply, "ok");
         return NP_REPLY;
     }
@@ -189,7 +202,8 @@ static int handle_call(np_ctx *ctx, void *state, const np_caller *caller, np_in 
 static int handle_timer(np_ctx *ctx, void *state, uint64_t tag) {
     kv *self = state;
     for (waiter **link = &self->waiters; *link != NULL; link = &(*link)->next) {
-        if ((*link)->timer != tag) continue;
+        if ((*link)->timer != tag)
+            continue;
         np_out *out = np_build(ctx);
         out_error(out, "timeout");
         np_reply(ctx, (*link)->reply, out);
@@ -199,7 +213,8 @@ static int handle_timer(np_ctx *ctx, void *state, uint64_t tag) {
     entry *each;
     entry *next;
     HASH_ITER(by_key, self->entries, each, next) {
-        if (each->timer != tag) continue;
+        if (each->timer != tag)
+            continue;
         each->timer = 0; /* it has just fired */
         entry_free(ctx, self, each);
         break;
@@ -226,7 +241,8 @@ static void destroy(void *state) {
     entry *each;
     entry *next;
     HASH_ITER(by_key, self->entries, each, next) entry_free(NULL, self, each);
-    while (self->waiters != NULL) waiter_free(NULL, &self->waiters);
+    while (self->waiters != NULL)
+        waiter_free(NULL, &self->waiters);
     free(self);
 }
 

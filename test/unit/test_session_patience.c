@@ -1,5 +1,6 @@
 /*
- * How long a session lets bytes wait (np_session_patience): while a DEMONITOR_P is owed, for it and one more MONITOR_P; else not at all.
+ * How long a session lets bytes wait (np_session_patience): while a DEMONITOR_P is owed, for it and one more MONITOR_P;
+ * else not at all.
  */
 #include "session_owner.h"
 

@@ -1,9 +1,9 @@
 /*
  * term.h - reading and building Erlang terms.
  *
- * Reading: an np_in is a cursor over external terms that have been validated already (a worker only ever sees such). A reading
- * function that succeeds moves the cursor behind what it read; one that fails leaves the cursor where it was, so that
- * alternatives are tried one after another:
+ * Reading: an np_in is a cursor over external terms that have been validated already (a worker only ever sees such). A
+ * reading function that succeeds moves the cursor behind what it read; one that fails leaves the cursor where it was,
+ * so that alternatives are tried one after another:
  *
  *     int64_t n;
  *     if (np_in_match(in, "increment") == 0) ...
@@ -11,8 +11,8 @@
  *
  * (np_in is a plain struct: copy it to remember a place.)
  *
- * Building: an np_out appends to a buffer. The first error sticks and makes all later calls do nothing, so that it is enough to
- * look at np_out_error() once at the end - which native_pool does itself for every callback's output.
+ * Building: an np_out appends to a buffer. The first error sticks and makes all later calls do nothing, so that it is
+ * enough to look at np_out_error() once at the end - which native_pool does itself for every callback's output.
  *
  * What is read points into the message and is valid until the callback returns.
  */
@@ -26,8 +26,8 @@ extern "C" {
 #endif
 
 enum {
-    NP_ATOM_CHARS_MAX = 255,                    /* of OTP: an atom has at most 255 characters ... */
-    NP_ATOM_BYTES_MAX = 4 * NP_ATOM_CHARS_MAX,  /* ... of at most four UTF-8 bytes */
+    NP_ATOM_CHARS_MAX = 255,                   /* of OTP: an atom has at most 255 characters ... */
+    NP_ATOM_BYTES_MAX = 4 * NP_ATOM_CHARS_MAX, /* ... of at most four UTF-8 bytes */
 };
 
 typedef enum np_type {
@@ -41,7 +41,7 @@ typedef enum np_type {
     NP_TYPE_PID,
     NP_TYPE_TUPLE,
     NP_TYPE_MAP,
-    NP_TYPE_LIST, /* [] too, and byte lists in their short form */
+    NP_TYPE_LIST,      /* [] too, and byte lists in their short form */
     NP_TYPE_BITSTRING, /* binaries too */
 } np_type;
 
@@ -61,8 +61,8 @@ static inline bool np_in_at_end(const np_in *in) { return in->pos >= in->end; }
 /* The next term is the atom `name` (UTF-8): step over it. NP_ETYPE otherwise. */
 int np_in_match(np_in *in, const char *name);
 
-/* An atom's text, copied as UTF-8 and terminated into buf, which has room for size bytes (NP_ATOM_BYTES_MAX + 1 always do; NP_ELIMIT if too small).
- * Returns the length in bytes. */
+/* An atom's text, copied as UTF-8 and terminated into buf, which has room for size bytes (NP_ATOM_BYTES_MAX + 1 always
+ * do; NP_ELIMIT if too small). Returns the length in bytes. */
 int np_in_atom(np_in *in, char *buf, size_t size);
 
 int np_in_bool(np_in *in, bool *value);
@@ -148,12 +148,14 @@ void np_out_int(np_out *out, int64_t value);
 void np_out_uint(np_out *out, uint64_t value);
 void np_out_double(np_out *out, double value); /* NP_EINVAL for a NaN or infinity: Erlang has none */
 void np_out_binary(np_out *out, const void *data, size_t len);
-void np_out_text(np_out *out, const char *text); /* a binary with the text's bytes */
+void np_out_text(np_out *out, const char *text);  /* a binary with the text's bytes */
 void np_out_chars(np_out *out, const char *text); /* a list of the text's bytes ("charlist"); [] if empty */
-void np_out_tuple(np_out *out, uint32_t arity);  /* exactly arity terms must follow */
-void np_out_list(np_out *out, uint32_t len);     /* len terms and then a tail must follow: np_out_nil for a proper list. len 0: just the tail */
-void np_out_nil(np_out *out);                    /* [] */
-void np_out_map(np_out *out, uint32_t pairs);    /* pairs times key and value must follow; keys must differ */
+void np_out_tuple(np_out *out, uint32_t arity);   /* exactly arity terms must follow */
+void np_out_list(
+    np_out *out,
+    uint32_t len); /* len terms and then a tail must follow: np_out_nil for a proper list. len 0: just the tail */
+void np_out_nil(np_out *out);                 /* [] */
+void np_out_map(np_out *out, uint32_t pairs); /* pairs times key and value must follow; keys must differ */
 void np_out_pid(np_out *out, const np_pid *pid);
 void np_out_ref(np_out *out, const np_ref *ref);
 void np_out_term(np_out *out, const np_in *term); /* a copy of what is left in the cursor */

@@ -1,8 +1,9 @@
 /*
  * worker.h - write a worker.
  *
- * A worker type is one table of functions. native_pool calls them one at a time for each worker, as OTP calls a gen_server's callbacks; what a
- * worker keeps between calls is whatever its init put into *state. A complete worker that counts:
+ * A worker type is one table of functions. native_pool calls them one at a time for each worker, as OTP calls a
+ * gen_server's callbacks; what a worker keeps between calls is whatever its init put into *state. A complete worker
+ * that counts:
  *
  *     #include <native_pool/worker.h>
  *
@@ -27,8 +28,8 @@
  *
  * built with `cc -shared -fPIC -o my_counter.so my_counter.c` and named in the config.
  *
- * Rules of a callback: it does not block; it runs on the thread that owns the worker and uses ctx on no other; what it is given (cursors, strings, the builder)
- * is valid until it returns; it copies what it keeps.
+ * Rules of a callback: it does not block; it runs on the thread that owns the worker and uses ctx on no other; what it
+ * is given (cursors, strings, the builder) is valid until it returns; it copies what it keeps.
  *
  * Source of the conduct: OTP's gen_server; AdvancedPool's Worker.Behaviour for names and defaults.
  */
@@ -50,12 +51,15 @@ typedef struct np_ctx np_ctx;
 /* Who waits for the reply to the call at hand. Valid during that callback; np_defer keeps it longer. */
 typedef struct np_caller np_caller;
 
-/* What a callback may answer; or a negative NP_E* code: the worker crashes with the exit reason {Error, Callback}, e.g. {nomem, handle_call}. */
+/* What a callback may answer; or a negative NP_E* code: the worker crashes with the exit reason {Error, Callback}, e.g.
+ * {nomem, handle_call}. */
 enum {
     NP_REPLY = 0,     /* handle_call: what is in `reply` (exactly one term) goes to the caller */
     NP_NOREPLY = 1,   /* handle_call: the reply comes later (np_defer) or never */
-    NP_UNHANDLED = 2, /* not known here: the default. Calls are answered {unhandled, Request}; casts and messages are dropped with a debug log line */
-    NP_STOP = 3,      /* the worker ends, with the reason built by np_stop_reason, else `normal`. handle_call: a term in `reply` is sent first */
+    NP_UNHANDLED = 2, /* not known here: the default. Calls are answered {unhandled, Request}; casts and messages are
+                         dropped with a debug log line */
+    NP_STOP = 3,      /* the worker ends, with the reason built by np_stop_reason, else `normal`. handle_call: a term in
+                         `reply` is sent first */
 };
 
 typedef struct np_worker_ops {
@@ -64,8 +68,8 @@ typedef struct np_worker_ops {
     const char *name; /* of the worker type; [a-z][a-z0-9_]* */
 
     /*
-     * A worker begins. args holds one term: what the starter gave, [] if nothing. 0, or a negative code: it does not start and the starter
-     * gets {error, {Error, init}}; nothing else is called then, not even destroy.
+     * A worker begins. args holds one term: what the starter gave, [] if nothing. 0, or a negative code: it does not
+     * start and the starter gets {error, {Error, init}}; nothing else is called then, not even destroy.
      */
     int (*init)(np_ctx *ctx, np_in *args, void **state);
 
@@ -75,25 +79,29 @@ typedef struct np_worker_ops {
     /* GenServer.cast: NP_REPLY (0) for done, NP_UNHANDLED, NP_STOP. */
     int (*handle_cast)(np_ctx *ctx, void *state, np_in *message);
 
-    /* Any other message, as OTP shows it: {'DOWN', Ref, process, Pid, Reason}, {'EXIT', From, Reason} when trapping exits, plain sends. Results as handle_cast. */
+    /* Any other message, as OTP shows it: {'DOWN', Ref, process, Pid, Reason}, {'EXIT', From, Reason} when trapping
+     * exits, plain sends. Results as handle_cast. */
     int (*handle_info)(np_ctx *ctx, void *state, np_in *message);
 
     /* A timer of np_timer_start has come. Results as handle_cast. */
     int (*handle_timer)(np_ctx *ctx, void *state, uint64_t tag);
 
     /*
-     * The answer to an np_call/np_erpc of this worker. status 0: value is the reply. NP_ETIMEOUT: value empty. NP_ENOPROC (noproc), NP_ENOCONN (noconnection) and
-     * NP_ECLOSED (the callee ended while we waited, or erpc failed): value is the exit reason. Results as handle_cast.
+     * The answer to an np_call/np_erpc of this worker. status 0: value is the reply. NP_ETIMEOUT: value empty.
+     * NP_ENOPROC (noproc), NP_ENOCONN (noconnection) and NP_ECLOSED (the callee ended while we waited, or erpc failed):
+     * value is the exit reason. Results as handle_cast.
      */
     int (*handle_reply)(np_ctx *ctx, void *state, uint64_t tag, int status, np_in *value);
 
-    /* The worker ends in an orderly way or by its own error, as OTP's terminate: not when it is killed by an exit signal it does not trap. */
+    /* The worker ends in an orderly way or by its own error, as OTP's terminate: not when it is killed by an exit
+     * signal it does not trap. */
     void (*terminate)(np_ctx *ctx, void *state, np_in *reason);
 
     /* Frees state. Called once for every successful init, last, however the worker ended. */
     void (*destroy)(void *state);
 
-    /* What there is to see of it, as one term: the answer to :sys.get_state (what = the atom state). NULL: the atom undefined. 0 or NP_UNHANDLED. */
+    /* What there is to see of it, as one term: the answer to :sys.get_state (what = the atom state). NULL: the atom
+     * undefined. 0 or NP_UNHANDLED. */
     int (*fetch)(np_ctx *ctx, void *state, np_in *what, np_out *out);
 } np_worker_ops;
 
@@ -128,7 +136,8 @@ void np_log(np_ctx *ctx, np_log_level level, const char *text, ...) __attribute_
 /* A reply that comes later. 0 is never one. */
 typedef uint64_t np_deferred;
 
-/* Keeps the caller for later; the callback returns NP_NOREPLY. 0 when the worker owes too many replies already (limits.h; answer at once then) or memory is out. */
+/* Keeps the caller for later; the callback returns NP_NOREPLY. 0 when the worker owes too many replies already
+ * (limits.h; answer at once then) or memory is out. */
 np_deferred np_defer(np_ctx *ctx, const np_caller *caller);
 
 /* Answers it with one term. The deferred is used up, also on error. NP_ENOENT: no such, or used. */
@@ -147,14 +156,16 @@ np_out *np_stop_reason(np_ctx *ctx);
 
 /* ---- messages and calls to other processes, anywhere in the cluster ---- */
 
-/* Pid ! Term. A dead pid is no error, as in Erlang. NP_ENOCONN: its node is not connected; NP_EOVERLOAD: too much is waiting to go there; nothing was sent then. */
+/* Pid ! Term. A dead pid is no error, as in Erlang. NP_ENOCONN: its node is not connected; NP_EOVERLOAD: too much is
+ * waiting to go there; nothing was sent then. */
 int np_send(np_ctx *ctx, const np_pid *to, const np_out *message);
 /* {Name, Node} ! Term; node NULL or "": this node. */
 int np_send_name(np_ctx *ctx, const char *node, const char *name, const np_out *message);
 int np_cast(np_ctx *ctx, const np_pid *to, const np_out *message);
 int np_cast_name(np_ctx *ctx, const char *node, const char *name, const np_out *message);
 
-/* GenServer.call without waiting: the answer comes to handle_reply with this tag, exactly once, also if this returns NP_ENOCONN's cousins later. An error: no answer will come. timeout_ms 0: none. */
+/* GenServer.call without waiting: the answer comes to handle_reply with this tag, exactly once, also if this returns
+ * NP_ENOCONN's cousins later. An error: no answer will come. timeout_ms 0: none. */
 int np_call(np_ctx *ctx, const np_pid *to, const np_out *request, uint32_t timeout_ms, uint64_t tag);
 int np_call_name(np_ctx *ctx, const char *node, const char *name, const np_out *request, uint32_t timeout_ms,
                  uint64_t tag);
@@ -173,7 +184,8 @@ int np_trap_exit(np_ctx *ctx, bool trap);
 
 /* ---- timers ---- */
 
-/* Calls handle_timer(tag) once after ms milliseconds. Starting one with a tag that is running moves it. NP_ELIMIT (limits.h), NP_ENOMEM. */
+/* Calls handle_timer(tag) once after ms milliseconds. Starting one with a tag that is running moves it. NP_ELIMIT
+ * (limits.h), NP_ENOMEM. */
 int np_timer_start(np_ctx *ctx, uint64_t ms, uint64_t tag);
 /* True if it was running. */
 bool np_timer_stop(np_ctx *ctx, uint64_t tag);
