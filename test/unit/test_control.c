@@ -553,11 +553,70 @@ static void text(void **state) {
     assert_non_null(strstr(np_control_text(&c, buf, sizeof buf), "MONITOR_P_EXIT srv -> <"));
 }
 
+/* Names of more than 255 bytes need the longer atom: nodes and registered names of 255 characters, four bytes each. */
+static void long_names(void **state) {
+    (void)state;
+    char node[4 * 255 + 1] = "a@", name[4 * 255 + 1];
+    for (size_t i = 0; i < 253; i++)
+        memcpy(node + 2 + 4 * i, "\xf0\x9f\x98\x80", 5);
+    for (size_t i = 0; i < 255; i++)
+        memcpy(name + 4 * i, "\xf0\x9f\x98\x80", 5);
+    np_control c = sample(NP_CTL_MONITOR), again;
+    np_buf out = NP_BUF_INIT, names = NP_BUF_INIT;
+    bool has_payload;
+    np_in in;
+    c.from.node = c.ref.node = np_name_id(node);
+    c.name = str(name);
+    assert_int_equal(np_control_encode(&c, all_flags, &out, &has_payload), 0);
+    assert_int_equal(np_term_open(&in, np_buf_head(&out), np_buf_len(&out)), 0);
+    assert_int_equal(decode(&again, in, no_term, &names, NULL), 0);
+    assert_true(np_pid_eq(&again.from, &c.from) && np_ref_eq(&again.ref, &c.ref));
+    assert_int_equal(again.name.len, 4 * 255);
+    assert_memory_equal(again.name.data, name, again.name.len);
+    char text[100]; /* too small for it: cut */
+    assert_int_equal(strlen(np_control_text(&again, text, sizeof text)), sizeof text - 1);
+    np_buf_fini(&out);
+    np_buf_fini(&names);
+}
+
+/* The last test: it fills the table of node names, as a hostile peer might. */
+static void node_names_run_out(void **state) {
+    (void)state;
+    np_buf tuple = NP_BUF_INIT, names = NP_BUF_INIT;
+    np_control c;
+    np_node_id id;
+    const char *why = NULL;
+    build(&tuple, 1, "tp");
+    char node[32];
+    for (int i = 0, rc = 0; rc == 0; i++) {
+        snprintf(node, sizeof node, "filler%d@h", i);
+        rc = np_name_intern(node, strlen(node), &id);
+    }
+    np_in in;
+    assert_int_equal(np_term_open(&in, np_buf_head(&tuple), np_buf_len(&tuple)), 0);
+    assert_int_equal(decode(&c, in, no_term, &names, NULL), 0); /* those that are known still work */
+    uint8_t *at = memmem(tuple.data, tuple.len, "them@h", 6);
+    assert_non_null(at);
+    memcpy(at, "then@h", 6);
+    assert_int_equal(decode(&c, in, no_term, &names, &why), NP_ELIMIT);
+    assert_string_equal(why, "too many different node names");
+    np_buf_fini(&tuple);
+    np_buf_fini(&names);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(recorded),         cmocka_unit_test(forms),        cmocka_unit_test(names_and_numbers),
-        cmocka_unit_test(incomplete),       cmocka_unit_test(every_row),    cmocka_unit_test(spoiled),
-        cmocka_unit_test(no_control_tuple), cmocka_unit_test(legacy_atoms), cmocka_unit_test(text),
+        cmocka_unit_test(recorded),
+        cmocka_unit_test(forms),
+        cmocka_unit_test(names_and_numbers),
+        cmocka_unit_test(incomplete),
+        cmocka_unit_test(every_row),
+        cmocka_unit_test(spoiled),
+        cmocka_unit_test(no_control_tuple),
+        cmocka_unit_test(legacy_atoms),
+        cmocka_unit_test(text),
+        cmocka_unit_test(long_names),
+        cmocka_unit_test(node_names_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * The handshake machines: against what OTP 25 did (test/golden/handshake.golden), against each other, cut and chunked in every way, and against
- * peers that do it wrong.
+ * The handshake machines: against what OTP 25 did (test/golden/handshake.golden), against each other, cut and chunked
+ * in every way, and against peers that do it wrong.
  */
 #include "base/rng.h"
 #include "dist/flags.h"

@@ -255,11 +255,75 @@ static void refused_sends(void **state) {
     owner_close(&a);
 }
 
+/* An exit without EXIT_PAYLOAD holds its reason in the tuple, which cannot be cut: one packet, however large. */
+static void old_exit_is_whole(void **state) {
+    (void)state;
+    owner a, b;
+    owner_open_with(&a, NP_DFLAGS_OURS & ~NP_DFLAG_EXIT_PAYLOAD, &owner_limits);
+    owner_open(&b);
+    np_buf buf = NP_BUF_INIT;
+    np_control c = make_send(&buf, 1, 1, 200000);
+    c.kind = NP_CTL_EXIT;
+    assert_int_equal(np_session_send(a.s, &c, NP_SEND_URGENT), 0);
+    assert_int_equal(owner_send(&a, 1, 2, 200000), 0);
+    assert_int_equal(np_session_send(a.s, &c, NP_SEND_URGENT), 0); /* and one that waits behind fragments */
+    owner_carry_all(&a, &b);
+    assert_int_equal(b.count, 3);
+    assert_int_equal(np_session_get_stats(a.s)->packets_out, 2 + np_session_get_stats(a.s)->fragments_out);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(owner_take(&b).data[3], i == 1 ? 22 : 24);
+        np_bytes payload = owner_take(&b);
+        assert_int_equal(payload.len, np_buf_len(&buf));
+    }
+    np_buf_fini(&buf);
+    owner_close(&a);
+    owner_close(&b);
+}
+
+/* The bound counts whole packets, to the byte. */
+static void bound_to_the_byte(void **state) {
+    (void)state;
+    owner a;
+    owner_open(&a);
+    assert_int_equal(owner_send(&a, 1, 1, 100), 0);
+    size_t size = np_session_queued(a.s);
+    owner_close(&a);
+    for (size_t room = size - 1; room <= size; room++) {
+        np_session_limits limits = {NP_MESSAGE_MAX, 3 * size + room, 60000};
+        owner_open_with(&a, NP_DFLAGS_OURS, &limits);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(owner_send(&a, 1, 1, 100), 0);
+        assert_int_equal(owner_send(&a, 1, 1, 100), room == size ? 0 : NP_EOVERLOAD);
+        assert_int_equal(np_session_queued(a.s), room == size ? 4 * size : 3 * size);
+        owner_close(&a);
+    }
+}
+
+/* What waits, is half cut or half written when the connection goes is freed with it (the leak checker looks). */
+static void closed_midway(void **state) {
+    (void)state;
+    owner a, b;
+    owner_open(&a);
+    owner_open(&b);
+    for (uint32_t sender = 1; sender <= 3; sender++) {
+        owner_send(&a, sender, 1, 1 << 20);
+        owner_send(&a, sender, 2, 10);
+        owner_send(&a, sender, 3, 1 << 20);
+    }
+    owner_carry(&a, &b, 300000);
+    owner_carry(&a, &b, 100000);
+    assert_int_equal(b.count, 0);
+    assert_true(np_session_queued(a.s) > 5 << 20);
+    owner_close(&a);
+    owner_close(&b); /* with unfinished messages too */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(framing),     cmocka_unit_test(sizes),          cmocka_unit_test(order),
-        cmocka_unit_test(takes_turns), cmocka_unit_test(all_kinds_wait), cmocka_unit_test(output_stays),
-        cmocka_unit_test(overload),    cmocka_unit_test(refused_sends),
+        cmocka_unit_test(framing),           cmocka_unit_test(sizes),          cmocka_unit_test(order),
+        cmocka_unit_test(takes_turns),       cmocka_unit_test(all_kinds_wait), cmocka_unit_test(output_stays),
+        cmocka_unit_test(overload),          cmocka_unit_test(refused_sends),  cmocka_unit_test(old_exit_is_whole),
+        cmocka_unit_test(bound_to_the_byte), cmocka_unit_test(closed_midway),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
