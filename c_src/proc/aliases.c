@@ -25,8 +25,6 @@ int np_procs_alias(np_procs *procs, const np_pid *pid, const np_ref *ref, bool o
         return NP_ENOPROC;
     if (ref->node != procs->node || ref->creation != procs->creation || ref->len < 1 || ref->len > NP_REF_WORDS_MAX)
         return NP_EINVAL;
-    if (np_rel_alias(procs, ref) != NULL)
-        return NP_EEXIST;
     np_rel *rel = np_rel_new(procs, NP_REL_ALIAS);
     if (rel == NULL)
         return NP_ENOMEM;

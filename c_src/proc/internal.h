@@ -197,10 +197,12 @@ np_rel_link *np_rel_node_list(np_procs *procs, np_node_id node);
 /* Puts an end, whose process is gone, into the inner queue, for the other end to be told. */
 void np_rel_pend(np_procs *procs, np_rel *rel, unsigned end, np_reason *reason);
 
-/* Enters a new record into its table. NP_ENOMEM, NP_ELIMIT. */
+/* Enters a new record into its table; an error frees it. NP_EEXIST, NP_ENOMEM, NP_ELIMIT. */
 int np_rel_enter(np_procs *procs, np_rel *rel);
 
 np_rel *np_rel_monitor(const np_procs *procs, const np_pid *watcher, const np_ref *ref);
+/* Finds and frees in one. */
+bool np_rel_drop_monitor(np_procs *procs, const np_pid *watcher, const np_ref *ref);
 np_rel *np_rel_link_of(const np_procs *procs, const np_pid *a, const np_pid *b);
 np_rel *np_rel_alias(const np_procs *procs, const np_ref *ref);
 

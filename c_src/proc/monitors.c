@@ -38,9 +38,6 @@ static int watch(np_procs *procs, const np_pid *self, const np_pid *target, np_t
     rc = NP_EINVAL;
     if (np_pid_none(target) || !well_formed(ref, self))
         goto fail;
-    rc = NP_EEXIST;
-    if (np_rel_monitor(procs, self, ref) != NULL)
-        goto fail;
     rc = NP_ENOMEM;
     rel = new_monitor(procs, self, target, ref);
     if (rel == NULL)
@@ -190,7 +187,7 @@ static int refuse(np_procs *procs, const np_signal *signal, const np_reason *rea
 static int watched(np_procs *procs, const np_signal *signal) {
     np_pid target = signal->to;
     struct np_regname *name = NULL;
-    if (!well_formed(&signal->ref, &signal->from) || np_rel_monitor(procs, &signal->from, &signal->ref) != NULL)
+    if (!well_formed(&signal->ref, &signal->from))
         return NP_EPROTO;
     if (signal->name.len != 0) {
         name = np_regname_find(procs, signal->name);
@@ -206,13 +203,16 @@ static int watched(np_procs *procs, const np_signal *signal) {
         return refuse(procs, signal, procs->system_limit);
     if (name != NULL)
         rel->name = np_regname_text(name);
-    if (np_rel_enter(procs, rel) < 0)
+    int rc = np_rel_enter(procs, rel);
+    if (rc == NP_EEXIST)
+        return NP_EPROTO;
+    if (rc < 0)
         return refuse(procs, signal, procs->system_limit);
     if (np_rel_attach(procs, rel, 0) < 0) {
         np_rel_free(procs, rel);
         return refuse(procs, signal, procs->system_limit);
     }
-    int rc = np_rel_attach(procs, rel, 1);
+    rc = np_rel_attach(procs, rel, 1);
     NP_ASSERT(rc == 0);
     return 0;
 }
@@ -235,8 +235,6 @@ int np_monitors_signal(np_procs *procs, const np_signal *signal) {
     if (signal->kind == NP_SIGNAL_DOWN)
         return down(procs, signal);
     NP_ASSERT(signal->kind == NP_SIGNAL_DEMONITOR);
-    np_rel *rel = np_rel_monitor(procs, &signal->from, &signal->ref);
-    if (rel != NULL)
-        np_rel_free(procs, rel);
+    (void)np_rel_drop_monitor(procs, &signal->from, &signal->ref);
     return 0;
 }

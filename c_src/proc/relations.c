@@ -14,18 +14,19 @@
 typedef struct ref_key {
     const np_pid *pid; /* monitors: the watcher */
     const uint32_t *words;
+    uint32_t len;
 } ref_key;
-
-static bool monitor_eq(const void *item, const void *key) {
-    const np_rel *rel = item;
-    const ref_key *k = key;
-    return np_pid_eq(&rel->pids[0], k->pid) && memcmp(rel->u.words, k->words, sizeof(rel->u.words)) == 0;
-}
 
 static bool alias_eq(const void *item, const void *key) {
     const np_rel *rel = item;
     const ref_key *k = key;
-    return memcmp(rel->u.words, k->words, sizeof(rel->u.words)) == 0;
+    return rel->ref_len == k->len && memcmp(rel->u.words, k->words, sizeof(rel->u.words)) == 0;
+}
+
+static bool monitor_eq(const void *item, const void *key) {
+    const np_rel *rel = item;
+    const ref_key *k = key;
+    return np_pid_eq(&rel->pids[0], k->pid) && alias_eq(item, key);
 }
 
 static bool link_eq(const void *item, const void *key) {
@@ -34,28 +35,16 @@ static bool link_eq(const void *item, const void *key) {
     return np_pid_eq(&rel->pids[0], &pids[0]) && np_pid_eq(&rel->pids[1], &pids[1]);
 }
 
-static uint64_t pair(uint32_t high, uint32_t low) { return ((uint64_t)high << 32) | low; }
-
-/* Each step hashes what came before, so that whoever picks the words cannot make them cancel out. */
-static uint64_t alias_hash(const uint32_t *words) {
-    uint64_t hash = np_hash_mix(np_hash_u64(pair(words[0], words[1])), words[2]);
-    if ((words[3] | words[4]) != 0)
-        hash = np_hash_mix(hash, pair(words[3], words[4]));
-    return hash;
-}
+/* Over all of the key: peers choose the words of their references and the numbers of their pids. */
+static uint64_t alias_hash(const uint32_t *words) { return np_hash_bytes(words, NP_REF_WORDS_MAX * sizeof(words[0])); }
 
 static uint64_t monitor_hash(const np_pid *watcher, const uint32_t *words) {
-    uint64_t hash = np_hash_mix(np_hash_u64(pair(words[0], words[1])), pair(words[2], watcher->num));
-    hash = np_hash_mix(hash, pair(watcher->node, watcher->serial));
-    if ((words[3] | words[4]) != 0)
-        hash = np_hash_mix(hash, pair(words[3], words[4]));
-    return hash;
+    uint32_t key[3 + NP_REF_WORDS_MAX] = {watcher->node, watcher->num, watcher->serial};
+    memcpy(key + 3, words, NP_REF_WORDS_MAX * sizeof(words[0]));
+    return np_hash_bytes(key, sizeof(key));
 }
 
-static uint64_t link_hash(const np_pid pids[2]) {
-    uint64_t hash = np_hash_mix(np_hash_u64(pair(pids[0].num, pids[0].serial)), pair(pids[1].num, pids[1].serial));
-    return np_hash_mix(hash, pair(pids[1].node, pids[1].creation));
-}
+static uint64_t link_hash(const np_pid pids[2]) { return np_hash_bytes(pids, 2 * sizeof(pids[0])); }
 
 void np_rels_init(np_procs *procs) {
     np_map_init(&procs->monitors, monitor_eq);
@@ -109,7 +98,7 @@ np_rel *np_rel_new(np_procs *procs, np_rel_kind kind) {
 }
 
 static void leave_table(np_procs *procs, const np_rel *rel) {
-    ref_key key = {&rel->pids[0], rel->u.words};
+    ref_key key = {&rel->pids[0], rel->u.words, rel->ref_len};
     void *gone = NULL;
     switch ((np_rel_kind)rel->kind) {
     case NP_REL_MONITOR:
@@ -205,22 +194,24 @@ int np_rel_attach(np_procs *procs, np_rel *rel, unsigned end) {
 
 /* ---- tables ---- */
 
+static int add(np_map *map, uint64_t hash, np_rel *rel, const void *key, bool full) {
+    if (full)
+        return NP_ELIMIT;
+    return np_map_get(map, hash, key) != NULL ? NP_EEXIST : np_map_add(map, hash, rel);
+}
+
 int np_rel_enter(np_procs *procs, np_rel *rel) {
     int rc = 0;
-    uint64_t held = (uint64_t)np_map_count(&procs->monitors) + np_map_count(&procs->links);
+    ref_key key = {&rel->pids[0], rel->u.words, rel->ref_len};
+    bool full = (uint64_t)np_map_count(&procs->monitors) + np_map_count(&procs->links) >= NP_MONITORS_MAX;
     switch ((np_rel_kind)rel->kind) {
     case NP_REL_MONITOR:
-        rc = held >= NP_MONITORS_MAX
-                 ? NP_ELIMIT
-                 : np_map_add(&procs->monitors, monitor_hash(&rel->pids[0], rel->u.words), rel);
+        rc = add(&procs->monitors, monitor_hash(&rel->pids[0], rel->u.words), rel, &key, full);
         break;
-    case NP_REL_LINK:
-        rc = held >= NP_MONITORS_MAX ? NP_ELIMIT : np_map_add(&procs->links, link_hash(rel->pids), rel);
-        break;
+    case NP_REL_LINK: rc = add(&procs->links, link_hash(rel->pids), rel, rel->pids, full); break;
     case NP_REL_ALIAS:
-        rc = np_map_count(&procs->aliases) >= NP_ALIASES_MAX
-                 ? NP_ELIMIT
-                 : np_map_add(&procs->aliases, alias_hash(rel->u.words), rel);
+        full = np_map_count(&procs->aliases) >= NP_ALIASES_MAX;
+        rc = add(&procs->aliases, alias_hash(rel->u.words), rel, &key, full);
         break;
     case NP_REL_SIGNAL:
     case NP_REL_FREE: NP_ASSERT(!"a relation with a key");
@@ -231,19 +222,27 @@ int np_rel_enter(np_procs *procs, np_rel *rel) {
 }
 
 np_rel *np_rel_monitor(const np_procs *procs, const np_pid *watcher, const np_ref *ref) {
-    ref_key key = {watcher, ref->id};
+    ref_key key = {watcher, ref->id, ref->len};
     if (ref->node != watcher->node || ref->creation != watcher->creation)
         return NULL;
-    np_rel *rel = np_map_get(&procs->monitors, monitor_hash(watcher, ref->id), &key);
-    return rel != NULL && rel->ref_len == ref->len ? rel : NULL;
+    return np_map_get(&procs->monitors, monitor_hash(watcher, ref->id), &key);
+}
+
+bool np_rel_drop_monitor(np_procs *procs, const np_pid *watcher, const np_ref *ref) {
+    ref_key key = {watcher, ref->id, ref->len};
+    if (ref->node != watcher->node || ref->creation != watcher->creation)
+        return false;
+    np_rel *rel = np_map_remove(&procs->monitors, monitor_hash(watcher, ref->id), &key);
+    if (rel != NULL)
+        give_back(procs, rel);
+    return rel != NULL;
 }
 
 np_rel *np_rel_alias(const np_procs *procs, const np_ref *ref) {
-    ref_key key = {NULL, ref->id};
+    ref_key key = {NULL, ref->id, ref->len};
     if (ref->node != procs->node || ref->creation != procs->creation)
         return NULL;
-    np_rel *rel = np_map_get(&procs->aliases, alias_hash(ref->id), &key);
-    return rel != NULL && rel->ref_len == ref->len ? rel : NULL;
+    return np_map_get(&procs->aliases, alias_hash(ref->id), &key);
 }
 
 np_rel *np_rel_link_of(const np_procs *procs, const np_pid *a, const np_pid *b) {
