@@ -495,7 +495,8 @@ static void exit_signals(void **state) {
         if (!rows[i].exit2)
             assert_int_equal(world_signal(&w, NP_SIGNAL_LINK, 'X', 'B', NULL, NULL, 0, NULL), 0);
         assert_int_equal(
-            world_signal(&w, rows[i].exit2 ? NP_SIGNAL_EXIT2 : NP_SIGNAL_EXIT, 'X', 'B', NULL, NULL, 0, rows[i].reason), 0);
+            world_signal(&w, rows[i].exit2 ? NP_SIGNAL_EXIT2 : NP_SIGNAL_EXIT, 'X', 'B', NULL, NULL, 0, rows[i].reason),
+            0);
         world_expect(&w, rows[i].log);
         assert_int_equal(alive(&w, 'B'), strstr(rows[i].log, "killed ") == NULL);
         procs_world_fini(&w);
