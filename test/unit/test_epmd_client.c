@@ -1,7 +1,10 @@
 /*
- * test_epmd_client.c - registration and look-ups against an epmd of our own, in the same loop.
+ * test_epmd_client.c - registration and look-ups against an epmd of our own, in the same loop, and against others that are
+ * none.
  */
 #include "base/buf.h"
+#include "base/limits.h"
+#include "base/log.h"
 #include "node/epmd_client.h"
 #include "peerworld.h"
 #include "uv/stream.h"
@@ -183,10 +186,170 @@ static void test_name_taken_in_epmd_is_reported(void **state) {
     world_fini(&w);
 }
 
+/* ---- an epmd that is none, or not there ---- */
+
+typedef struct answer {
+    int calls;
+    int error;
+    char address[64];
+    uint16_t port;
+} answer;
+
+static void on_answer(void *arg, int error, const char *why, const char *address, uint16_t port) {
+    answer *a = arg;
+    assert_true(error == 0 || why[0] != '\0');
+    a->calls++;
+    a->error = error;
+    a->port = port;
+    snprintf(a->address, sizeof(a->address), "%s", address);
+}
+
+static bool answered(void *arg) { return ((answer *)arg)->calls > 0; }
+
+/* Answers whatever comes first with the same bytes, and closes. */
+typedef struct echo_epmd {
+    np_listener *listener;
+    np_stream *stream;
+    uint16_t port;
+    np_bytes says;
+} echo_epmd;
+
+static void echo_data(void *arg, const uint8_t *data, size_t len) {
+    echo_epmd *e = arg;
+    (void)data;
+    (void)len;
+    np_stream_write(e->stream, &e->says, 1);
+    np_stream_close(&e->stream);
+}
+
+static void echo_closed(void *arg, int error, const char *why) {
+    (void)error;
+    (void)why;
+    ((echo_epmd *)arg)->stream = NULL;
+}
+
+static void echo_accepted(void *arg, np_stream *stream) {
+    static const np_stream_events events = {.data = echo_data, .closed = echo_closed};
+    echo_epmd *e = arg;
+    np_stream_close(&e->stream);
+    e->stream = stream;
+    np_stream_adopt(stream, &events, e);
+}
+
+static void test_lookups_end_whatever_epmd_says(void **state) {
+    static const uint8_t good[] = {119, 0, 0x12, 0x34, 77, 0, 0, 6, 0, 5, 0, 1, 'x', 0, 0};
+    static const uint8_t cut[] = {119, 0, 0x12, 0x34, 77};
+    static const uint8_t unknown[] = {119, 1};
+    static const uint8_t rubbish[] = {'H', 'T', 'T', 'P', '/', '1', '.', '1'};
+    static uint8_t endless[5000] = {119, 0, 0x12, 0x34, 77, 0, 0, 6, 0, 5, 0xFF, 0xFF};
+    const struct {
+        np_bytes says;
+        int error;
+    } cases[] = {
+        {{good, sizeof(good)}, 0},
+        {{cut, sizeof(cut)}, NP_ECLOSED},
+        {{unknown, sizeof(unknown)}, NP_ENOENT},
+        {{rubbish, sizeof(rubbish)}, NP_EPROTO},
+        {{endless, sizeof(endless)}, NP_EPROTO},
+    };
+    netloop net;
+    (void)state;
+    netloop_init(&net);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        echo_epmd epmd = {.says = cases[i].says};
+        answer a = {0};
+        np_epmd_lookup *lookup = NULL;
+        assert_int_equal(np_listener_new(&epmd.listener, net.loop, "127.0.0.1", 0, &epmd.port, echo_accepted, &epmd),
+                         0);
+        assert_int_equal(np_epmd_lookup_new(&lookup, net.loop, "127.0.0.1", epmd.port, "x", on_answer, &a), 0);
+        assert_true(netloop_until(&net, answered, &a, 2000));
+        netloop_for(&net, 5);
+        assert_int_equal(a.calls, 1);
+        assert_int_equal(a.error, cases[i].error);
+        if (a.error == 0) {
+            assert_int_equal(a.port, 0x1234);
+            assert_string_equal(a.address, "127.0.0.1");
+        }
+        np_stream_close(&epmd.stream);
+        np_listener_close(&epmd.listener);
+    }
+    netloop_fini(&net);
+}
+
+static void test_lookup_of_a_silent_epmd_times_out_and_can_be_cancelled(void **state) {
+    netloop net;
+    answer a = {0}, none = {0};
+    np_epmd_lookup *lookup = NULL, *cancelled = NULL;
+    uint16_t port;
+    (void)state;
+    netloop_init(&net);
+    int fd = netloop_listen(0, &port); /* connects, but nobody accepts */
+    assert_int_equal(np_epmd_lookup_new(&lookup, net.loop, "127.0.0.1", port, "x", on_answer, &a), 0);
+    assert_int_equal(np_epmd_lookup_new(&cancelled, net.loop, "127.0.0.1", port, "x", on_answer, &none), 0);
+    netloop_for(&net, 10);
+    np_epmd_lookup_cancel(&cancelled);
+    assert_null(cancelled);
+    assert_true(netloop_until(&net, answered, &a, NP_HANDSHAKE_MS + 1000));
+    assert_int_equal(a.error, NP_ETIMEOUT);
+    assert_int_equal(none.calls, 0);
+    close(fd);
+    netloop_fini(&net);
+}
+
+/* Without epmd (and none to be started) the client waits for one; a registration that gets rubbish is retried too. */
+static void test_registration_waits_for_epmd(void **state) {
+    static const uint8_t rubbish[] = {'H', 'T', 'T', 'P'};
+    netloop net;
+    np_epmd_client *client = NULL;
+    fake_epmd epmd;
+    uint16_t port = free_port();
+    (void)state;
+    netloop_init(&net);
+    np_log_set_level(NP_LOG_CRITICAL);
+    char *path = strdup(getenv("PATH"));
+    setenv("PATH", "/nonexistent", 1);
+    assert_int_equal(np_epmd_client_new(&client, net.loop, port, "x", 4000, true), 0);
+    netloop_for(&net, 300);
+    assert_false(np_epmd_client_registered(client));
+    echo_epmd wrong = {.says = {rubbish, sizeof(rubbish)}};
+    assert_int_equal(np_listener_new(&wrong.listener, net.loop, "127.0.0.1", port, NULL, echo_accepted, &wrong), 0);
+    netloop_for(&net, 1200);
+    assert_false(np_epmd_client_registered(client));
+    assert_null(np_epmd_client_failed(client));
+    np_stream_close(&wrong.stream);
+    np_listener_close(&wrong.listener);
+    fake_start(&epmd, net.loop, port);
+    assert_true(netloop_until(&net, registered_once_more, &epmd, 3000));
+    netloop_for(&net, 20);
+    assert_true(np_epmd_client_registered(client));
+    assert_string_equal(epmd.clients[0].name, "x");
+    assert_int_equal(epmd.clients[0].port, 4000);
+    setenv("PATH", path, 1);
+    free(path);
+    np_epmd_client_destroy(&client);
+    fake_stop(&epmd);
+    netloop_fini(&net);
+}
+
+static void test_port_of_epmd(void **state) {
+    (void)state;
+    setenv("ERL_EPMD_PORT", "5555", 1);
+    assert_int_equal(np_epmd_port(0), 5555);
+    assert_int_equal(np_epmd_port(77), 77);
+    setenv("ERL_EPMD_PORT", "nonsense", 1);
+    assert_int_equal(np_epmd_port(0), 4369);
+    unsetenv("ERL_EPMD_PORT");
+    assert_int_equal(np_epmd_port(0), 4369);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nodes_find_each_other_through_epmd_and_survive_its_restart),
         cmocka_unit_test(test_name_taken_in_epmd_is_reported),
+        cmocka_unit_test(test_lookups_end_whatever_epmd_says),
+        cmocka_unit_test(test_lookup_of_a_silent_epmd_times_out_and_can_be_cancelled),
+        cmocka_unit_test(test_registration_waits_for_epmd),
+        cmocka_unit_test(test_port_of_epmd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /*
  * test_peers.c - nodes that connect to each other: several np_peers in one loop.
  */
+#include "base/rng.h"
 #include "peerworld.h"
 
 #include <setjmp.h>
@@ -341,6 +342,74 @@ static void test_flood_between_nodes_that_pause_each_other(void **state) {
     world_fini(&w);
 }
 
+/* ---- at random ---- */
+
+static void start_random(test_world *w, size_t i, const np_peer_port *ports) {
+    np_peers_config config = base_config(known_names[i]);
+    char why[256];
+    test_node *n = &w->nodes[i];
+    memset(n, 0, sizeof(*n));
+    n->name = known_names[i];
+    n->echo = i == 0;
+    config.port = ports[i].port;
+    config.ports = ports;
+    config.ports_len = 3;
+    config.seeds = known_names;
+    config.seeds_len = 3;
+    const np_peers_events events = {.arg = n, .up = world_up, .down = world_down, .control = world_control};
+    assert_int_equal(np_peers_new(&n->peers, w->net.loop, &config, &events, why, sizeof(why)), 0);
+    assert_int_equal(np_peers_start(n->peers, why, sizeof(why)), 0);
+}
+
+/* One thing that may happen to a node; its events must stay in order whatever follows. */
+static void random_step(test_world *w, np_rng *rng, const np_peer_port *ports) {
+    size_t i = np_rng_below(rng, 3);
+    test_node *n = &w->nodes[i];
+    np_node_id other = np_name_id(known_names[(i + 1 + np_rng_below(rng, 2)) % 3]);
+    uint8_t term[300] = {109, 0, 0, 1, 39};
+    switch (np_rng_below(rng, 8)) {
+    case 0: np_peers_disconnect(n->peers, other, "at random"); break;
+    case 1: assert_int_equal(np_peers_dial(n->peers, other), 0); break;
+    case 2: /* dies, and comes back at once */
+        assert_int_equal(n->balance_errors, 0);
+        np_peers_destroy(&n->peers);
+        start_random(w, i, ports);
+        break;
+    case 3: { /* somebody else calls */
+        int fd = netloop_dial(ports[i].port);
+        size_t len = name_message(term, known_names[np_rng_below(rng, 3)], NP_DFLAGS_OURS);
+        assert_true(write(fd, term, len - np_rng_below(rng, 5)) > 0);
+        if (np_rng_below(rng, 2) == 0)
+            netloop_for(&w->net, 2);
+        close(fd);
+        break;
+    }
+    default: /* some say something */
+        for (int k = 0; k < 50; k++)
+            send_term(n, other, term, sizeof(term), k % 2 ? NP_SEND_NORMAL : NP_SEND_URGENT);
+        break;
+    }
+    netloop_for(&w->net, (uint32_t)np_rng_below(rng, 12));
+}
+
+static void test_random_lives_end_in_a_mesh(void **state) {
+    test_world w;
+    np_peer_port ports[3];
+    np_rng rng;
+    (void)state;
+    np_rng_seed(&rng, 42);
+    world_init(&w);
+    for (size_t i = 0; i < 3; i++)
+        ports[i] = (np_peer_port){known_names[i], free_port()};
+    for (size_t i = 0; i < 3; i++)
+        start_random(&w, i, ports);
+    w.count = 3;
+    for (int step = 0; step < 400; step++)
+        random_step(&w, &rng, ports);
+    assert_true(netloop_until(&w.net, three_linked, &w, 10000));
+    world_fini(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_nodes_connect_and_talk),
@@ -355,6 +424,7 @@ int main(void) {
         cmocka_unit_test(test_drain_from_inside_down),
         cmocka_unit_test(test_bad_configs_are_refused_with_a_text),
         cmocka_unit_test(test_flood_between_nodes_that_pause_each_other),
+        cmocka_unit_test(test_random_lives_end_in_a_mesh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
