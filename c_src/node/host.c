@@ -63,7 +63,7 @@ static int host_trap_exit(void *arg, const np_pid *self, bool trap) {
 
 static uint64_t host_now(void *arg) { return np_node_now(arg); }
 
-void np_host_init(np_runtime_host *host, np_node *node, void (*ended)(void *arg, np_worker *worker, np_in reason)) {
+void np_host_init(np_runtime_host *host, np_node *node) {
     *host = (np_runtime_host){
         .arg = node,
         .send = host_send,
@@ -76,7 +76,6 @@ void np_host_init(np_runtime_host *host, np_node *node, void (*ended)(void *arg,
         .unlink = host_unlink,
         .exit = host_exit,
         .trap_exit = host_trap_exit,
-        .ended = ended,
         .now_ms = host_now,
         .timers = np_loop_timers(node->loop),
     };

@@ -216,7 +216,7 @@ const np_actor_class *np_pool_worker_class(void);
 
 /* ---- host.c ---- */
 
-/* What inline workers ask for; arg is the node, `ended` is pool.c's. */
-void np_host_init(np_runtime_host *host, np_node *node, void (*ended)(void *arg, np_worker *worker, np_in reason));
+/* What inline workers ask for; arg is the node. `starting` and `ended` are pool.c's to fill in. */
+void np_host_init(np_runtime_host *host, np_node *node);
 
 #endif

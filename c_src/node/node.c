@@ -127,7 +127,8 @@ void np_node_destroy(np_node **out) {
 /* The end of every turn: local messages, trees to mend, then everything out. */
 static bool turn(void *arg) {
     np_node *node = arg;
-    bool more = node->letters != NULL && np_route_run(node, NP_LETTERS_TURN);
+    np_procs_run(node->procs); /* DOWN and EXIT of what was monitored or linked in vain */
+    bool more = (node->letters != NULL && np_route_run(node, NP_LETTERS_TURN)) || np_procs_pending(node->procs);
     if (node->pools_broken) {
         node->pools_broken = false;
         for (size_t i = 0; i < node->pools_len && !node->stopping; i++)

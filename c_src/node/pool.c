@@ -93,23 +93,19 @@ static void forget(np_worker *worker) {
     np_segment *segment = np_worker_owner(worker);
     np_in ref = np_worker_ref(worker);
     np_bytes key = np_in_bytes(&ref);
-    np_map_remove(&segment->pool->workers, np_hash_bytes(key.data, key.len), &key);
-    segment->pool->ended++;
+    if (np_map_remove(&segment->pool->workers, np_hash_bytes(key.data, key.len), &key) != NULL)
+        segment->pool->ended++;
 }
 
 /* ---- workers as processes ---- */
 
 static void worker_message(void *target, const np_pid *self, np_in message) {
-    if (target == NULL)
-        return; /* still in its init: it cannot have asked for anything yet that it would miss */
     np_segment *segment = np_worker_owner(target);
     np_route_post(segment->pool->node, self, message, true);
 }
 
 static void worker_killed(void *target, const np_pid *self, np_in reason) {
     (void)self;
-    if (target == NULL)
-        return; /* in its init: start_worker sees that the pid is dead */
     forget(target);
     np_runtime_stop(target, reason, false);
 }
@@ -122,6 +118,11 @@ static const np_actor_class worker_class = {
 };
 
 const np_actor_class *np_pool_worker_class(void) { return &worker_class; }
+
+static void worker_starting(void *arg, np_worker *worker) {
+    np_node *node = arg;
+    np_procs_set_target(node->procs, np_worker_pid(worker), worker);
+}
 
 static void worker_ended(void *arg, np_worker *worker, np_in reason) {
     np_node *node = arg;
@@ -166,16 +167,11 @@ static int start_worker(np_pool *pool, np_in id, np_in args, np_pid *pid, np_seg
     np_in ref = {.base = key.data, .pos = 0, .end = key.len};
     error = np_runtime_start(segment->runtime, pid, ref, args, segment, &worker);
     if (error == 0) {
-        np_in own = np_worker_ref(worker); /* pool->key may have been used by init's sends */
+        np_in own = np_worker_ref(worker); /* pool->key may have been used by what init did */
         np_bytes own_key = np_in_bytes(&own);
         error = np_map_add(&pool->workers, np_hash_bytes(own_key.data, own_key.len), worker);
-        uint8_t room[NP_ATOM_TERM_MAX];
-        if (error == 0 && np_procs_set_target(node->procs, pid, worker) < 0) {
-            forget(worker);
-            error = NP_ECLOSED; /* an exit signal came while init ran */
-        }
         if (error < 0)
-            np_runtime_stop(worker, np_term_atom("killed", room), false);
+            np_runtime_stop(worker, own, false);
     }
     if (error < 0) {
         uint8_t room[NP_ATOM_TERM_MAX];
@@ -535,7 +531,9 @@ static int start_segment(np_pool *pool, np_segment *segment) {
     if (error < 0)
         return error;
     np_runtime_host host;
-    np_host_init(&host, node, worker_ended);
+    np_host_init(&host, node);
+    host.starting = worker_starting;
+    host.ended = worker_ended;
     np_runtime_config config = {
         .ops = pool->config->ops,
         .pool = pool->config->name,

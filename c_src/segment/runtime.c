@@ -141,6 +141,7 @@ int np_runtime_start(np_runtime *runtime, const np_pid *pid, np_in ref, np_in ar
     worker->id_at = (uint32_t)(id.pos - ref.pos);
     runtime->count++;
     worker->running = true;
+    runtime->host.starting(runtime->host.arg, worker);
     int result = runtime->config.ops->init(worker, &args, &worker->state);
     worker->running = false;
     if (result < 0 || worker->killed) {

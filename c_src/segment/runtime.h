@@ -43,6 +43,8 @@ typedef struct np_runtime_host {
     int (*unlink)(void *arg, const np_pid *self, const np_pid *pid);
     int (*exit)(void *arg, const np_pid *self, const np_pid *pid, np_in reason);
     int (*trap_exit)(void *arg, const np_pid *self, bool trap);
+    /* The worker exists and its init is about to run: from here on its pid may get messages, which wait. */
+    void (*starting)(void *arg, np_worker *worker);
     /* The worker has ended by itself, terminate has run. It is freed when this returns. */
     void (*ended)(void *arg, np_worker *worker, np_in reason);
     uint64_t (*now_ms)(void *arg);
