@@ -13,7 +13,10 @@
 #include <signal.h>
 #include <stdlib.h>
 
-enum { TIMERS_PER_TURN = 1024 }; /* so that a crowd of timers does not keep sockets waiting */
+enum {
+    TIMERS_PER_TURN = 1024, /* so that a crowd of timers does not keep sockets waiting */
+    WIND_DOWN_MS = 200,     /* for name look-ups to end */
+};
 
 typedef struct signal_watch {
     uv_signal_t handle;
@@ -162,6 +165,20 @@ static void forget_process(uv_handle_t *handle, void *arg) {
         uv_close(handle, free_handle);
 }
 
+/*
+ * Runs until the handles are closed. A name look-up cannot be stopped once a thread of libuv's is at it, and may take the
+ * resolver's time-outs: false if one does not end soon, so that the end of the program does not wait for it.
+ */
+static bool wind_down(np_loop *loop) {
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    for (int i = 0; i < WIND_DOWN_MS && uv_run(&loop->uv, UV_RUN_NOWAIT) != 0; i++)
+        uv_sleep(1);
+    if (uv_loop_close(&loop->uv) == 0)
+        return true;
+    NP_ASSERT(loop->uv.active_handles == 0); /* a stream that its owner has not closed */
+    return false;
+}
+
 void np_loop_destroy(np_loop **from) {
     np_loop *loop = *from;
     if (loop == NULL)
@@ -174,9 +191,8 @@ void np_loop_destroy(np_loop **from) {
     for (signal_watch *watch = loop->signals; watch != NULL; watch = watch->next)
         uv_close((uv_handle_t *)&watch->handle, NULL);
     uv_walk(&loop->uv, forget_process, NULL);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
-    int status = uv_loop_close(&loop->uv);
-    NP_ASSERT(status == 0);
+    if (!wind_down(loop))
+        return; /* the look-up that still runs writes into the loop: it is left to it */
     while (loop->signals != NULL) {
         signal_watch *watch = loop->signals;
         loop->signals = watch->next;

@@ -13,7 +13,10 @@ typedef struct np_loop np_loop;
 /* NP_ENOMEM, NP_EIO. Also makes the process ignore SIGPIPE: a write to a closed connection is an error, not the end. */
 int np_loop_new(np_loop **loop);
 
-/* Closes every handle, runs the loop until they are closed, frees. No stream may be in use any more. */
+/*
+ * Closes every handle, runs the loop until they are closed, frees. No stream may be in use any more. If a name look-up is
+ * still going on after 200 ms, the loop's memory is left to it.
+ */
 void np_loop_destroy(np_loop **loop);
 
 /* Runs until np_loop_stop. */

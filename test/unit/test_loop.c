@@ -2,6 +2,7 @@
  * test_loop.c - the event loop: timers, tasks, the turn hook, signals.
  */
 #include "netloop.h"
+#include "uv/loop_uv.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -201,6 +202,33 @@ static void test_signals_arrive(void **state) {
     netloop_fini(&net);
 }
 
+/* ---- the end ---- */
+
+static void sleep_long(uv_work_t *work) {
+    (void)work;
+    usleep(1500000);
+}
+
+static void after_sleep(uv_work_t *work, int status) {
+    (void)work;
+    (void)status;
+    fail();
+}
+
+/* A slow name look-up, here any work in libuv's threads, does not hold up the end of the program. */
+static void test_destroy_does_not_wait_for_a_slow_lookup(void **state) {
+    static uv_work_t work;
+    np_loop *loop;
+    (void)state;
+    assert_int_equal(np_loop_new(&loop), 0);
+    assert_int_equal(uv_queue_work(&loop->uv, &work, sleep_long, after_sleep), 0);
+    usleep(10000);
+    uint64_t start = uv_hrtime();
+    np_loop_destroy(&loop);
+    assert_null(loop);
+    assert_in_range((uv_hrtime() - start) / 1000000, 0, 1000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_timers_fire_when_due),
@@ -211,6 +239,7 @@ int main(void) {
         cmocka_unit_test(test_idle_loop_sleeps),
         cmocka_unit_test(test_worst_turn_is_measured_and_forgotten),
         cmocka_unit_test(test_signals_arrive),
+        cmocka_unit_test(test_destroy_does_not_wait_for_a_slow_lookup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
