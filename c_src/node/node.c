@@ -128,7 +128,7 @@ void np_node_destroy(np_node **out) {
 static bool turn(void *arg) {
     np_node *node = arg;
     np_procs_run(node->procs); /* DOWN and EXIT of what was monitored or linked in vain */
-    bool more = (node->letters != NULL && np_route_run(node, NP_LETTERS_TURN)) || np_procs_pending(node->procs);
+    bool more = node->letters != NULL && np_route_run(node, NP_LETTERS_TURN);
     if (node->pools_broken) {
         node->pools_broken = false;
         for (size_t i = 0; i < node->pools_len && !node->stopping; i++)
@@ -136,7 +136,7 @@ static bool turn(void *arg) {
         more = more || node->letters != NULL;
     }
     np_peers_flush(node->peers);
-    return more;
+    return more || np_procs_pending(node->procs);
 }
 
 static void finish(np_node *node, int result) {
