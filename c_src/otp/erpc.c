@@ -1,6 +1,6 @@
 /*
- * erpc.c - reads spawn requests and builds what erpc expects to find in the DOWN of the spawned process, and the same from the other side
- * (protocols.md section 7; lib/kernel/src/erpc.erl).
+ * erpc.c - reads spawn requests and builds what erpc expects to find in the DOWN of the spawned process, and the same
+ * from the other side (protocols.md section 7; lib/kernel/src/erpc.erl).
  *
  * Main thread.
  */
@@ -33,7 +33,7 @@ static int64_t list_len(np_in term) {
 
 /* Options that tune a process of the BEAM (spawn_opt/5). They are taken and mean nothing here. */
 static bool is_tuning(np_in option) {
-    static const char *const known[] = {"priority",     "fullsweep_after",    "min_heap_size", "min_bin_vheap_size",
+    static const char *const known[] = {"priority",      "fullsweep_after",    "min_heap_size", "min_bin_vheap_size",
                                         "max_heap_size", "message_queue_data", "async_dist"};
     if (np_in_tuple_of(&option, 2) < 0)
         return false;

@@ -1,9 +1,9 @@
 /*
- * supreq.c - reads the requests of supervisors and builds their answers (protocols.md section 6; lib/stdlib/src/supervisor.erl, Elixir's
- * dynamic_supervisor.ex).
+ * supreq.c - reads the requests of supervisors and builds their answers (protocols.md section 6;
+ * lib/stdlib/src/supervisor.erl, Elixir's dynamic_supervisor.ex).
  *
- * Main thread. Only the shape is checked here, as far as reading needs it; whether restart, shutdown, type and modules make sense is for the
- * supervision tree to say.
+ * Main thread. Only the shape is checked here, as far as reading needs it; whether restart, shutdown, type and
+ * modules make sense is for the supervision tree to say.
  */
 #include "otp/supreq.h"
 

@@ -1,8 +1,9 @@
 /*
- * sys.c - answers system messages as a gen_server does (protocols.md section 6; lib/stdlib/src/sys.erl, handle_system_msg/6 and debug_cmd/2).
+ * sys.c - answers system messages as a gen_server does (protocols.md section 6; lib/stdlib/src/sys.erl,
+ * handle_system_msg/6 and debug_cmd/2).
  *
- * Main thread, called by whoever runs a process. What sys can ask of Erlang processes only (funs, trace output, log files) is accepted where
- * accepting it has no visible effect anyway, and refused with {error, _} otherwise.
+ * Main thread, called by whoever runs a process. What sys can ask of Erlang processes only (funs, trace output, log
+ * files) is accepted where accepting it has no visible effect anyway, and refused with {error, _} otherwise.
  */
 #include "otp/sys.h"
 

@@ -1,8 +1,9 @@
 /*
- * aliases.c - references, and references that are process aliases (EEP 53): a reply sent to one after it was given up goes nowhere.
+ * aliases.c - references, and references that are process aliases (EEP 53): a reply sent to one after it was given up
+ * goes nowhere.
  *
- * Main thread. A once-alias is what gen:call asks for with {alias, reply_demonitor}: it goes with the first message, and with the monitor of the
- * same reference, whichever ends first.
+ * Main thread. A once-alias is what gen:call asks for with {alias, reply_demonitor}: it goes with the first message,
+ * and with the monitor of the same reference, whichever ends first.
  */
 #include "proc/internal.h"
 

@@ -1,9 +1,10 @@
 /*
  * internal.h - what the files of proc/ share: the slot table, the relation records and the inner queue.
  *
- * A relation (np_rel) is one monitor, link or alias. It has two ends; an end is a member of one list: that of the local process the end belongs
- * to, or that of the remote node, or (when the process of that end is gone and the other end has yet to be told) the inner queue. So a
- * process's end and a node's loss cost no more than their own relations, and telling a local process of them needs no memory.
+ * A relation (np_rel) is one monitor, link or alias. It has two ends; an end is a member of one list: that of the
+ * local process the end belongs to, or that of the remote node, or (when the process of that end is gone and the
+ * other end has yet to be told) the inner queue. So a process's end and a node's loss cost no more than their own
+ * relations, and telling a local process of them needs no memory.
  *
  * Lists are of tagged pointers: the address of the record plus the number of the end (0 or 1) that is the member.
  */
@@ -51,14 +52,15 @@ typedef struct np_rel {
     np_text *name;     /* monitors by name */
     np_reason *reason; /* while in the inner queue */
     union {
-        uint32_t words[NP_REF_WORDS_MAX]; /* monitors, aliases: the reference; its node and creation are those of pids[0] (signals: pids[1]) */
+        /* Monitors, aliases: the reference. Its node and creation are those of pids[0] (signals: of pids[1]). */
+        uint32_t words[NP_REF_WORDS_MAX];
         struct {
             uint32_t high, low;
         } unlink_id; /* links: of the UNLINK_ID we wait for */
     } u;
-    uint8_t kind;    /* np_rel_kind */
-    uint8_t ref_len; /* words of the reference */
-    uint8_t signal;  /* np_signal_kind of an NP_REL_SIGNAL */
+    uint8_t kind;      /* np_rel_kind */
+    uint8_t ref_len;   /* words of the reference */
+    uint8_t signal;    /* np_signal_kind of an NP_REL_SIGNAL */
     bool inactive : 1; /* links: unlinked here, not acknowledged yet */
     bool once : 1;     /* aliases */
     bool pending : 1;  /* one end is in the inner queue */
@@ -89,7 +91,11 @@ enum {
     NP_NODES_SHIFT = 8,
     NP_NODES_CHUNK = 1 << NP_NODES_SHIFT,
     NP_NODES_CHUNKS = (NP_NODE_NAMES_MAX >> NP_NODES_SHIFT) + 1,
-    NP_DRAIN_MAX = 1 << 20, /* signals handled in one go; the rest waits for the next call, so that two processes which keep killing their successors cannot stop the node */
+    /*
+     * Signals handled in one go. The rest waits for the next call, so that two processes which keep killing their
+     * successors cannot stop the node.
+     */
+    NP_DRAIN_MAX = 1 << 20,
     NP_SCRATCH_KEEP = 64 << 10,
 };
 
@@ -109,7 +115,7 @@ struct np_procs {
     np_slots_chunk **chunks;
     uint32_t slots; /* made so far, live or free */
     uint32_t chunks_cap;
-    uint32_t count;                /* live */
+    uint32_t count;                 /* live */
     uint32_t free_first, free_last; /* index + 1; 0: none. First in, first out */
     np_procs_io io;
 
@@ -252,7 +258,10 @@ void np_queue_down(np_procs *procs, np_rel *monitor, np_in reason);
 int np_monitors_signal(np_procs *procs, const np_signal *signal);
 int np_links_signal(np_procs *procs, const np_signal *signal);
 
-/* The process at that end of a relation has ended (its slot is free already), or its node is gone. Each takes the end out of its list. */
+/*
+ * The process at that end of a relation has ended (its slot is free already), or its node is gone. Each takes the end
+ * out of its list.
+ */
 void np_monitor_ended(np_procs *procs, np_rel *rel, unsigned end, np_reason *reason);
 void np_link_ended(np_procs *procs, np_rel *rel, unsigned end, np_reason *reason);
 

@@ -1,8 +1,10 @@
 /*
- * links.c - links with the unlink-id protocol (protocols.md section 4; erl_proc_sig_queue.c and the reference manual's "Communication in Erlang").
+ * links.c - links with the unlink-id protocol (protocols.md section 4; erl_proc_sig_queue.c and the reference
+ * manual's "Communication in Erlang").
  *
- * Main thread. One record per pair. It is active, or inactive: unlinked by us, and kept until the other node has acknowledged, so that an EXIT on
- * its way to us at that time is known to be of the old link. Links between two local processes need no such state.
+ * Main thread. One record per pair. It is active, or inactive: unlinked by us, and kept until the other node has
+ * acknowledged, so that an EXIT on its way to us at that time is known to be of the old link. Links between two local
+ * processes need no such state.
  */
 #include "proc/internal.h"
 
@@ -17,7 +19,9 @@ static void set_unlink_id(np_rel *link, uint64_t id) {
     link->u.unlink_id.low = (uint32_t)id;
 }
 
-/* A new active link, entered and in the lists of those ends that live (or are of another node). NP_ENOMEM, NP_ELIMIT. */
+/*
+ * A new active link, entered and in the lists of those ends that live (or are of another node). NP_ENOMEM, NP_ELIMIT.
+ */
 static int new_link(np_procs *procs, const np_pid *a, const np_pid *b, np_rel **made) {
     np_rel *rel = np_rel_new(procs, NP_REL_LINK);
     if (rel == NULL)

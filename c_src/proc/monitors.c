@@ -1,9 +1,11 @@
 /*
- * monitors.c - monitors by pid and by name, in both directions (protocols.md section 4; erts/emulator/beam/erl_monitor_link.c and dist.c).
+ * monitors.c - monitors by pid and by name, in both directions (protocols.md section 4;
+ * erts/emulator/beam/erl_monitor_link.c and dist.c).
  *
- * Main thread. A monitor by name binds to the process that holds the name at that moment; its DOWN shows the name as it was asked for. What
- * cannot be kept (over NP_MONITORS_MAX, out of memory) is told to a watcher elsewhere as a DOWN with reason system_limit at once: the wire has
- * no way to refuse a monitor, and a watcher left without one would wait for ever.
+ * Main thread. A monitor by name binds to the process that holds the name at that moment; its DOWN shows the name as
+ * it was asked for. What cannot be kept (over NP_MONITORS_MAX, out of memory) is told to a watcher elsewhere as a
+ * DOWN with reason system_limit at once: the wire has no way to refuse a monitor, and a watcher left without one
+ * would wait for ever.
  */
 #include "proc/internal.h"
 
@@ -29,7 +31,10 @@ static bool well_formed(const np_ref *ref, const np_pid *watcher) {
 
 /* ---- of local processes ---- */
 
-/* target: a pid, or only a node when name is not NULL and of another node; none: name is not registered here. Takes over name. */
+/*
+ * target: a pid, or only a node when name is not NULL and of another node; none: name is not registered here. Takes
+ * over name.
+ */
 static int watch(np_procs *procs, const np_pid *self, const np_pid *target, np_text *name, const np_ref *ref) {
     np_rel *rel = NULL;
     int rc = NP_ENOPROC;
@@ -106,7 +111,8 @@ int np_procs_monitor(np_procs *procs, const np_pid *self, const np_pid *pid, np_
     return np_procs_monitor_with(procs, self, pid, ref);
 }
 
-int np_procs_monitor_name(np_procs *procs, const np_pid *self, np_node_id node, const char *name, size_t len, np_ref *ref) {
+int np_procs_monitor_name(np_procs *procs, const np_pid *self, np_node_id node, const char *name, size_t len,
+                          np_ref *ref) {
     *ref = np_procs_make_ref(procs);
     return np_procs_monitor_name_with(procs, self, node, name, len, ref);
 }

@@ -1,8 +1,8 @@
 /*
  * names.c - registered names: a table from the name's text to the process that holds it.
  *
- * Main thread. The text is shared with monitors that were asked for by name, because their DOWN has to show the name as asked even when
- * it is registered no longer.
+ * Main thread. The text is shared with monitors that were asked for by name, because their DOWN has to show the name
+ * as asked even when it is registered no longer.
  */
 #include "proc/internal.h"
 
@@ -13,7 +13,7 @@
 
 typedef struct np_regname {
     np_text *text;
-    uint32_t slot;               /* index of the process */
+    uint32_t slot;                  /* index of the process */
     struct np_regname *next, *prev; /* the process's other names, in order of registration */
 } np_regname;
 

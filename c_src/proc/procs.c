@@ -1,9 +1,9 @@
 /*
  * procs.c - the table of processes: pids, life and end, exit flags, group leaders; and the entrance for signals.
  *
- * Main thread. A pid is a slot of the table: num is its index + 1, serial counts the processes that have had it. A slot whose serial is used up is not
- * used again, so that no pid comes twice within a creation. Free slots are reused oldest first. np_procs_find is the hottest function of
- * the node: two array accesses and four comparisons.
+ * Main thread. A pid is a slot of the table: num is its index + 1, serial counts the processes that have had it. A
+ * slot whose serial is used up is not used again, so that no pid comes twice within a creation. Free slots are reused
+ * oldest first. np_procs_find is the hottest function of the node: two array accesses and four comparisons.
  */
 #include "proc/internal.h"
 
@@ -125,8 +125,8 @@ int np_procs_spawn(np_procs *procs, const np_proc_class *proc_class, void *targe
 }
 
 /*
- * Splits the relations of a process in two lists, links first, as OTP tells them. The heads are the caller's: what the io does meanwhile
- * (a node that goes down) takes records out of these lists as out of any.
+ * Splits the relations of a process in two lists, links first, as OTP tells them. The heads are the caller's: what
+ * the io does meanwhile (a node that goes down) takes records out of these lists as out of any.
  */
 static void split_relations(np_procs *procs, np_slot *slot, np_rel_link *links, np_rel_link *others) {
     while (slot->relations != 0) {
@@ -264,8 +264,9 @@ static bool addressed(const np_procs *procs, const np_signal *signal) {
     switch (signal->kind) {
     case NP_SIGNAL_MONITOR:
     case NP_SIGNAL_DEMONITOR:
+        /* no pid and no name: the name is the atom '' */
         return signal->from.node != 0 && signal->from.node != procs->node &&
-               (by_name || np_pid_none(&signal->to) || signal->to.node == procs->node); /* none: the name is the atom '' */
+               (by_name || np_pid_none(&signal->to) || signal->to.node == procs->node);
     case NP_SIGNAL_DOWN:
         return (by_name || (signal->from.node != 0 && signal->from.node != procs->node)) &&
                signal->to.node == procs->node;
@@ -374,6 +375,5 @@ void np_procs_get_totals(const np_procs *procs, np_procs_totals *totals) {
                                 .monitors = np_map_count(&procs->monitors),
                                 .links = np_map_count(&procs->links),
                                 .aliases = np_map_count(&procs->aliases),
-                                .bytes = chunks * sizeof(np_slots_chunk) +
-                                         procs->rels_chunks * sizeof(np_rels_chunk)};
+                                .bytes = chunks * sizeof(np_slots_chunk) + procs->rels_chunks * sizeof(np_rels_chunk)};
 }

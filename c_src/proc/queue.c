@@ -1,8 +1,10 @@
 /*
- * queue.c - the inner queue: what local processes have yet to be told, and the only place that calls into process classes.
+ * queue.c - the inner queue: what local processes have yet to be told, and the only place that calls into process
+ * classes.
  *
- * Main thread. Every public function that can end a process drains the queue before it returns, unless it was called from a class function, i.e.
- * while the queue is being drained further up the stack. So the depth of the stack does not depend on how many processes die of each other.
+ * Main thread. Every public function that can end a process drains the queue before it returns, unless it was called
+ * from a class function, i.e. while the queue is being drained further up the stack. So the depth of the stack does
+ * not depend on how many processes die of each other.
  */
 #include "proc/internal.h"
 
@@ -77,7 +79,10 @@ static void kill_process(np_procs *procs, np_slot *slot, const np_pid *pid, np_i
 
 static bool is_atom(np_in term, const char *name) { return np_in_match(&term, name) == 0; }
 
-/* erts_proc_sig_handle_exit of OTP (erl_proc_sig_queue.c): `kill` is untrappable only as exit/2, `normal` kills only oneself. */
+/*
+ * erts_proc_sig_handle_exit of OTP (erl_proc_sig_queue.c): `kill` is untrappable only as exit/2, `normal` kills only
+ * oneself.
+ */
 void np_queue_exit(np_procs *procs, const np_pid *from, const np_pid *to, np_in reason, bool broken_link) {
     np_slot *slot = np_slot_find(procs, to);
     if (slot == NULL)
@@ -144,8 +149,11 @@ int np_queue_signal(np_procs *procs, const np_signal *signal) {
 }
 
 static void deliver_signal(np_procs *procs, np_rel *rel, np_in reason) {
-    np_signal signal = {
-        .kind = (np_signal_kind)rel->signal, .from = rel->pids[0], .to = rel->pids[1], .ref = np_rel_ref(rel), .reason = reason};
+    np_signal signal = {.kind = (np_signal_kind)rel->signal,
+                        .from = rel->pids[0],
+                        .to = rel->pids[1],
+                        .ref = np_rel_ref(rel),
+                        .reason = reason};
     np_rel_free(procs, rel);
     if (signal.kind == NP_SIGNAL_EXIT2)
         np_queue_exit(procs, &signal.from, &signal.to, reason, false);

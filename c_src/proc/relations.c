@@ -1,8 +1,10 @@
 /*
- * relations.c - the records behind monitors, links and aliases: their pool, their tables, their lists, and the signals they cause to other nodes.
+ * relations.c - the records behind monitors, links and aliases: their pool, their tables, their lists, and the
+ * signals they cause to other nodes.
  *
- * Main thread. Knows nothing of what the kinds mean beyond their keys; monitors.c, links.c and aliases.c do. In steady state a monitor and its
- * demonitor (every GenServer.call of a BEAM makes such a pair) take a record from the pool and give it back, without malloc.
+ * Main thread. Knows nothing of what the kinds mean beyond their keys; monitors.c, links.c and aliases.c do. In
+ * steady state a monitor and its demonitor (every GenServer.call of a BEAM makes such a pair) take a record from the
+ * pool and give it back, without malloc.
  */
 #include "proc/internal.h"
 
@@ -101,9 +103,7 @@ static void leave_table(np_procs *procs, const np_rel *rel) {
     ref_key key = {&rel->pids[0], rel->u.words, rel->ref_len};
     void *gone = NULL;
     switch ((np_rel_kind)rel->kind) {
-    case NP_REL_MONITOR:
-        gone = np_map_remove(&procs->monitors, monitor_hash(&rel->pids[0], rel->u.words), &key);
-        break;
+    case NP_REL_MONITOR: gone = np_map_remove(&procs->monitors, monitor_hash(&rel->pids[0], rel->u.words), &key); break;
     case NP_REL_LINK: gone = np_map_remove(&procs->links, link_hash(rel->pids), rel->pids); break;
     case NP_REL_ALIAS: gone = np_map_remove(&procs->aliases, alias_hash(rel->u.words), &key); break;
     case NP_REL_SIGNAL: return;
@@ -205,9 +205,7 @@ int np_rel_enter(np_procs *procs, np_rel *rel) {
     ref_key key = {&rel->pids[0], rel->u.words, rel->ref_len};
     bool full = (uint64_t)np_map_count(&procs->monitors) + np_map_count(&procs->links) >= NP_MONITORS_MAX;
     switch ((np_rel_kind)rel->kind) {
-    case NP_REL_MONITOR:
-        rc = add(&procs->monitors, monitor_hash(&rel->pids[0], rel->u.words), rel, &key, full);
-        break;
+    case NP_REL_MONITOR: rc = add(&procs->monitors, monitor_hash(&rel->pids[0], rel->u.words), rel, &key, full); break;
     case NP_REL_LINK: rc = add(&procs->links, link_hash(rel->pids), rel, rel->pids, full); break;
     case NP_REL_ALIAS:
         full = np_map_count(&procs->aliases) >= NP_ALIASES_MAX;

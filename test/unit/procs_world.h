@@ -1,9 +1,9 @@
 /*
- * procs_world.h - a process table with a recorder around it, for the tests of proc/: local processes A, B, .., other nodes r1@h and r2@h with
- * processes X, Y, Z (r1) and U, V, W (r2), and a log of everything that leaves the table.
+ * procs_world.h - a process table with a recorder around it, for the tests of proc/: local processes A, B, .., other
+ * nodes r1@h and r2@h with processes X, Y, Z (r1) and U, V, W (r2), and a log of everything that leaves the table.
  *
- * The log is a text: what goes to other nodes as "> LINK A X", messages of the table to local processes as "A: EXIT X boom" and "A: DOWN 1 X boom" (1: the
- * number of the reference), ends by signal as "A killed boom"; joined by "; ".
+ * The log is a text: what goes to other nodes as "> LINK A X", messages of the table to local processes as "A: EXIT X
+ * boom" and "A: DOWN 1 X boom" (1: the number of the reference), ends by signal as "A killed boom"; joined by "; ".
  */
 #ifndef NP_TEST_PROCS_WORLD_H
 #define NP_TEST_PROCS_WORLD_H
@@ -18,15 +18,15 @@ typedef struct world world;
 typedef struct world_proc {
     world *w;
     np_pid pid;
-    char name;                  /* 'A'.. */
+    char name;                                             /* 'A'.. */
     void (*on_message)(world *w, struct world_proc *self); /* runs inside the class function */
 } world_proc;
 
 struct world {
     np_procs *procs;
     np_node_id self, r1, r2;
-    bool down1, down2; /* the io says NP_ENOCONN */
-    int io_error;      /* .. or this, if not 0 */
+    bool down1, down2;                                    /* the io says NP_ENOCONN */
+    int io_error;                                         /* .. or this, if not 0 */
     void (*on_signal)(world *w, const np_signal *signal); /* runs inside the io */
     int woken;
     uint64_t ref_base; /* references are numbered from here */
@@ -40,7 +40,7 @@ extern const np_proc_class world_class;
 void procs_world_init(world *w);
 void procs_world_fini(world *w); /* checks that nothing is left behind when all processes and nodes have gone */
 
-world_proc *world_spawn(world *w); /* the next letter */
+world_proc *world_spawn(world *w);           /* the next letter */
 np_pid world_pid(const world *w, char name); /* local or remote */
 
 /* A term in a static buffer (the last eight are valid). */

@@ -27,7 +27,10 @@ void terms_expect_bytes_at(terms_built *b, np_in in, const char *file, int line)
 /* The next term of a cursor as text (in a static buffer); "" at the end. */
 const char *terms_text(np_in in);
 
-/* The two terms of a whole golden packet; false: a tick, a fragment, or no packet at all. payload is empty if there is none. */
+/*
+ * The two terms of a whole golden packet; false: a tick, a fragment, or no packet at all. payload is empty if there
+ * is none.
+ */
 bool terms_packet(const golden_line *line, np_in *control, np_in *payload);
 
 /* The opcode of a control tuple; the cursor moves behind it. */

@@ -1,5 +1,6 @@
 /*
- * Spawn requests and erpc: every SPAWN_REQUEST that real peers sent (test/golden/control.golden), the results they took and gave, and malformed ones.
+ * Spawn requests and erpc: every SPAWN_REQUEST that real peers sent (test/golden/control.golden), the results they
+ * took and gave, and malformed ones.
  */
 #include "dist/control.h"
 #include "otp/erpc.h"
@@ -162,8 +163,8 @@ static void our_requests(void **state) {
         static np_spawn spawn;
         np_control control;
         np_ref res;
-        const golden_record *r = golden_find(g, i == 0 ? "native is the client: SPAWN_REQUEST of"
-                                                       : "native is the client: erpc of");
+        const golden_record *r =
+            golden_find(g, i == 0 ? "native is the client: SPAWN_REQUEST of" : "native is the client: erpc of");
         open_request(r, &control, &names, &spawn);
         np_in result = spawn.result;
         assert_int_equal(np_in_ref(&result, &res), 0);
@@ -185,7 +186,8 @@ static void our_requests(void **state) {
 static np_str str(const char *text) { return (np_str){text, strlen(text)}; }
 
 /* Options and arguments built by hand; returns the kind. */
-static int parse(const char *m, const char *f, uint32_t arity, terms_built *options, terms_built *args, np_spawn *spawn) {
+static int parse(const char *m, const char *f, uint32_t arity, terms_built *options, terms_built *args,
+                 np_spawn *spawn) {
     np_spawn_parse(spawn, str(m), str(f), arity, np_out_view(&options->out), np_out_view(&args->out));
     np_out_reset(&args->out);
     return spawn->kind;

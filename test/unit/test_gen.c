@@ -1,6 +1,6 @@
 /*
- * Messages of OTP's gen module: every payload that real peers sent (test/golden/control.golden) is told apart and answered as recorded, and what is malformed
- * is taken for an ordinary message.
+ * Messages of OTP's gen module: every payload that real peers sent (test/golden/control.golden) is told apart and
+ * answered as recorded, and what is malformed is taken for an ordinary message.
  */
 #include "otp/gen.h"
 #include "term/ids.h"
@@ -135,7 +135,9 @@ static void our_calls(void **state) {
 
 static np_pid a_pid(void) { return (np_pid){np_name_id("a@h"), 1, 2, 3}; }
 
-static np_ref a_ref(uint32_t n) { return (np_ref){.node = np_name_id("a@h"), .creation = 3, .len = 3, .id = {n, 0, 0}}; }
+static np_ref a_ref(uint32_t n) {
+    return (np_ref){.node = np_name_id("a@h"), .creation = 3, .len = 3, .id = {n, 0, 0}};
+}
 
 /* Appends [alias|Ref]. */
 static void alias_tag(np_out *out, const char *alias, uint32_t n) {
@@ -145,7 +147,19 @@ static void alias_tag(np_out *out, const char *alias, uint32_t n) {
     np_out_ref(out, &ref);
 }
 
-enum tag_form { PLAIN, ALIAS, NESTED, NESTED_LIST, REF_NODE, NOT_ALIAS, ALIAS_PROPER, ALIAS_LONG, ALIAS_ATOM, BYTES, NIL };
+enum tag_form {
+    PLAIN,
+    ALIAS,
+    NESTED,
+    NESTED_LIST,
+    REF_NODE,
+    NOT_ALIAS,
+    ALIAS_PROPER,
+    ALIAS_LONG,
+    ALIAS_ATOM,
+    BYTES,
+    NIL
+};
 
 static void out_tag(np_out *out, enum tag_form form) {
     np_ref ref = a_ref(7);
@@ -195,9 +209,9 @@ static void tags(void **state) {
     static const struct {
         enum tag_form form;
         bool alias;
-    } rows[] = {{PLAIN, false},       {ALIAS, true},         {NESTED, true},      {NESTED_LIST, true},
-                {REF_NODE, false},    {NOT_ALIAS, false},    {ALIAS_PROPER, false}, {ALIAS_LONG, false},
-                {ALIAS_ATOM, false},  {BYTES, false},        {NIL, false}};
+    } rows[] = {{PLAIN, false},      {ALIAS, true},      {NESTED, true},        {NESTED_LIST, true},
+                {REF_NODE, false},   {NOT_ALIAS, false}, {ALIAS_PROPER, false}, {ALIAS_LONG, false},
+                {ALIAS_ATOM, false}, {BYTES, false},     {NIL, false}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         terms_built b, reply, tag;
@@ -309,7 +323,7 @@ static void casts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_that_peers_sent), cmocka_unit_test(our_calls), cmocka_unit_test(tags),
+        cmocka_unit_test(all_that_peers_sent),         cmocka_unit_test(our_calls), cmocka_unit_test(tags),
         cmocka_unit_test(malformed_ones_are_messages), cmocka_unit_test(casts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

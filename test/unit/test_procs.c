@@ -1,6 +1,7 @@
 /*
- * The process table: pids, names, monitors, links, aliases and exit signals, each rule of the Erlang reference manual's "Processes" and of the
- * distribution protocol by itself. test_procs_model.c plays them against each other at random.
+ * The process table: pids, names, monitors, links, aliases and exit signals, each rule of the Erlang reference
+ * manual's "Processes" and of the distribution protocol by itself. test_procs_model.c plays them against each other
+ * at random.
  */
 #include "procs_world.h"
 

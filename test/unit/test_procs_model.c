@@ -1,6 +1,7 @@
 /*
- * The process table against a naive model of it, with random operations: local processes A..H, two other nodes with three processes each. What the table
- * tells the outside after each operation must be what the model says, in any order; and at the end nothing may be left.
+ * The process table against a naive model of it, with random operations: local processes A..H, two other nodes with
+ * three processes each. What the table tells the outside after each operation must be what the model says, in any
+ * order; and at the end nothing may be left.
  *
  * NP_SEED=n replays one run, NP_ROUNDS=n makes more of them.
  */
@@ -98,7 +99,10 @@ static void down(model *m, const m_monitor *mon, const char *reason) {
     forget_alias(m, mon->watcher, mon->ref);
     if (mon->name[0] != 0)
         say(m, "%c: DOWN %u {%s,%s} %s", mon->watcher, mon->ref, mon->name,
-            local(mon->target) ? "n@h" : mon->r1 ? "r1@h" : "r2@h", reason);
+            local(mon->target) ? "n@h"
+            : mon->r1          ? "r1@h"
+                               : "r2@h",
+            reason);
     else
         say(m, "%c: DOWN %u %c %s", mon->watcher, mon->ref, mon->target, reason);
 }
@@ -378,7 +382,8 @@ static void op_demonitor(game *g) {
     if (!local(mon.watcher)) {
         np_ref ref = world_remote_ref(watcher.node, mon.ref);
         assert_int_equal(world_signal(&g->w, NP_SIGNAL_DEMONITOR, mon.watcher, mon.name[0] ? 0 : mon.target,
-                                      mon.name[0] ? mon.name : NULL, &ref, 0, NULL), 0);
+                                      mon.name[0] ? mon.name : NULL, &ref, 0, NULL),
+                         0);
         return;
     }
     np_ref ref = own_ref(g, mon.ref);
@@ -418,7 +423,8 @@ static void op_down(game *g) {
         m->monitors[i] = m->monitors[--m->monitors_len];
         down(m, &mon, reason);
         assert_int_equal(world_signal(&g->w, NP_SIGNAL_DOWN, mon.target == '_' ? 0 : mon.target, mon.watcher,
-                                      mon.name[0] ? mon.name : NULL, &ref, 0, reason), 0);
+                                      mon.name[0] ? mon.name : NULL, &ref, 0, reason),
+                         0);
         return;
     }
     np_ref ref = own_ref(g, 777777);
@@ -551,16 +557,19 @@ static void op_node(game *g) {
 }
 
 static void (*const OPS[])(game *) = {
-    op_spawn,   op_spawn,    op_spawn, op_exit,  op_exit2,       op_trap,        op_link, op_link,  op_link, op_unlink,
-    op_monitor, op_monitor_name, op_demonitor, op_watched, op_watched, op_down, op_link_signal, op_link_signal,
-    op_name,    op_name,     op_alias, op_alias, op_node,
+    op_spawn,       op_spawn,       op_spawn,   op_exit,         op_exit2,     op_trap,    op_link,    op_link,
+    op_link,        op_unlink,      op_monitor, op_monitor_name, op_demonitor, op_watched, op_watched, op_down,
+    op_link_signal, op_link_signal, op_name,    op_name,         op_alias,     op_alias,   op_node,
 };
 
 /* ---- comparing ---- */
 
 static int by_text(const void *a, const void *b) { return strcmp(a, b); }
 
-/* What a process is told in the step in which it dies depends on the order of the signals, which the model does not know: left out. */
+/*
+ * What a process is told in the step in which it dies depends on the order of the signals, which the model does not
+ * know: left out.
+ */
 static int without_the_dying(const game *g, char lines[LINES][LINE], int len) {
     int kept = 0;
     for (int i = 0; i < len; i++)

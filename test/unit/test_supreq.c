@@ -1,6 +1,6 @@
 /*
- * Supervisor requests: what Supervisor, DynamicSupervisor and supervisor of real peers sent (test/golden/control.golden), the answers they took, and
- * malformed ones.
+ * Supervisor requests: what Supervisor, DynamicSupervisor and supervisor of real peers sent
+ * (test/golden/control.golden), the answers they took, and malformed ones.
  */
 #include "otp/gen.h"
 #include "otp/supreq.h"
@@ -17,10 +17,11 @@
 /* Everything in a request as one text. */
 static const char *summary(const np_supreq *req) {
     static char text[4096];
-    static const char *const kinds[] = {"which", "count",   "start",  "start_dynamic", "start_args", "terminate_pid",
-                                        "terminate", "restart", "delete", "childspec",     "task",       "unknown"};
-    const np_in *fields[] = {&req->id,           &req->spec.id,      &req->spec.module,   &req->spec.function,
-                             &req->spec.args,    &req->spec.restart, &req->spec.shutdown, &req->spec.type,
+    static const char *const kinds[] = {"which",      "count",         "start",     "start_dynamic",
+                                        "start_args", "terminate_pid", "terminate", "restart",
+                                        "delete",     "childspec",     "task",      "unknown"};
+    const np_in *fields[] = {&req->id,          &req->spec.id,      &req->spec.module,   &req->spec.function,
+                             &req->spec.args,   &req->spec.restart, &req->spec.shutdown, &req->spec.type,
                              &req->spec.modules};
     size_t len = (size_t)snprintf(text, sizeof text, "%s", kinds[req->kind]);
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
@@ -151,7 +152,7 @@ static void malformed_specs(void **state) {
             np_supreq req;
             assert_int_equal(np_supreq_parse(np_out_view(out), &req), wrong == 0 ? 0 : NP_EBADTERM);
             assert_int_equal(req.kind, form == 2 ? NP_SUPREQ_START_CHILD_DYNAMIC : NP_SUPREQ_START_CHILD);
-            assert_string_equal(summary(&req), wrong > 0 ? form == 2 ? "start_dynamic|||||||||" : "start|||||||||"
+            assert_string_equal(summary(&req), wrong > 0   ? form == 2 ? "start_dynamic|||||||||" : "start|||||||||"
                                                : form == 0 ? "start||1|m|f|[1,2]||||"
                                                : form == 1 ? "start||1|m|f|[1,2]|x|x|x|x"
                                                            : "start_dynamic|||m|f|[1,2]|x|x|x|x");

@@ -1,6 +1,6 @@
 /*
- * System messages: the requests sys sent (test/golden/control.golden) and the answers real callers took, and each row of sys.erl's debug_cmd/2 and
- * handle_system_msg/6.
+ * System messages: the requests sys sent (test/golden/control.golden) and the answers real callers took, and each row
+ * of sys.erl's debug_cmd/2 and handle_system_msg/6.
  */
 #include "base/limits.h"
 #include "otp/sys.h"
@@ -157,27 +157,29 @@ static void terminates(void **state) {
 static void status(void **state) {
     fixture *f = *state;
     f->host.parent = (np_pid){np_name_id("native@127.0.0.1"), 100, 0, 1234567890};
-    ask_atom(f, "get_status",
-             "{tag,{status,#Pid<'native@127.0.0.1',101,0,1234567890>,{module,gen_server},"
-             "[[],running,#Pid<'native@127.0.0.1',100,0,1234567890>,[],"
-             "[{header,[83,116,97,116,117,115,32,102,111,114,32,103,101,110,101,114,105,99,32,115,101,114,118,101,114,32,"
-             "110]},"
-             "{data,[{[83,116,97,116,117,115],running},"
-             "{[80,97,114,101,110,116],#Pid<'native@127.0.0.1',100,0,1234567890>},"
-             "{[76,111,103,103,101,100,32,101,118,101,110,116,115],[]}]},"
-             "{data,[{[83,116,97,116,101],{state,1}}]}]]}}");
+    ask_atom(
+        f, "get_status",
+        "{tag,{status,#Pid<'native@127.0.0.1',101,0,1234567890>,{module,gen_server},"
+        "[[],running,#Pid<'native@127.0.0.1',100,0,1234567890>,[],"
+        "[{header,[83,116,97,116,117,115,32,102,111,114,32,103,101,110,101,114,105,99,32,115,101,114,118,101,114,32,"
+        "110]},"
+        "{data,[{[83,116,97,116,117,115],running},"
+        "{[80,97,114,101,110,116],#Pid<'native@127.0.0.1',100,0,1234567890>},"
+        "{[76,111,103,103,101,100,32,101,118,101,110,116,115],[]}]},"
+        "{data,[{[83,116,97,116,101],{state,1}}]}]]}}");
     f->host.name = NULL;
     f->host.parent = (np_pid){0};
     ask_atom(f, "suspend", "{tag,ok}");
-    ask_atom(f, "get_status",
-             "{tag,{status,#Pid<'native@127.0.0.1',101,0,1234567890>,{module,gen_server},"
-             "[[],suspended,#Pid<'native@127.0.0.1',101,0,1234567890>,[],"
-             "[{header,[83,116,97,116,117,115,32,102,111,114,32,103,101,110,101,114,105,99,32,115,101,114,118,101,114,32,"
-             "60,48,46,49,48,49,46,48,62]},"
-             "{data,[{[83,116,97,116,117,115],suspended},"
-             "{[80,97,114,101,110,116],#Pid<'native@127.0.0.1',101,0,1234567890>},"
-             "{[76,111,103,103,101,100,32,101,118,101,110,116,115],[]}]},"
-             "{data,[{[83,116,97,116,101],{state,1}}]}]]}}");
+    ask_atom(
+        f, "get_status",
+        "{tag,{status,#Pid<'native@127.0.0.1',101,0,1234567890>,{module,gen_server},"
+        "[[],suspended,#Pid<'native@127.0.0.1',101,0,1234567890>,[],"
+        "[{header,[83,116,97,116,117,115,32,102,111,114,32,103,101,110,101,114,105,99,32,115,101,114,118,101,114,32,"
+        "60,48,46,49,48,49,46,48,62]},"
+        "{data,[{[83,116,97,116,117,115],suspended},"
+        "{[80,97,114,101,110,116],#Pid<'native@127.0.0.1',101,0,1234567890>},"
+        "{[76,111,103,103,101,100,32,101,118,101,110,116,115],[]}]},"
+        "{data,[{[83,116,97,116,101],{state,1}}]}]]}}");
 }
 
 static void change_code(void **state) {
@@ -189,8 +191,8 @@ static void change_code(void **state) {
         np_out_atom(out, "m");
         np_out_atom(out, "v");
         np_out_nil(out);
-        assert_int_equal(
-            ask(f, 0, suspended ? "{tag,ok}" : "{tag,{error,{unknown_system_msg,{change_code,m,v,[]}}}}"), NP_SYS_NONE);
+        assert_int_equal(ask(f, 0, suspended ? "{tag,ok}" : "{tag,{error,{unknown_system_msg,{change_code,m,v,[]}}}}"),
+                         NP_SYS_NONE);
         ask_atom(f, "suspend", "{tag,ok}");
     }
 }
@@ -328,8 +330,14 @@ static void keeps_no_more_than_a_mailbox(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(as_real_callers_took_it), TEST(simple_requests), TEST(terminates),           TEST(status),
-        TEST(change_code),             TEST(debug_requests),  TEST(statistics),           TEST(suspends_and_resumes),
+        TEST(as_real_callers_took_it),
+        TEST(simple_requests),
+        TEST(terminates),
+        TEST(status),
+        TEST(change_code),
+        TEST(debug_requests),
+        TEST(statistics),
+        TEST(suspends_and_resumes),
         TEST(keeps_no_more_than_a_mailbox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
