@@ -13,10 +13,10 @@
 
 enum {
     FLUSH_BYTES = 1 << 20, /* written for one peer in one turn before the others have theirs */
-    PAUSE_MS =
-        1000,      /* two nodes that stop reading each other would wait for ever, so: not longer than this at a time */
-    READ_MS = 100, /* ... and at least this long in between */
-    LULL_MS = 2,   /* how long bytes may wait for more of them, see np_session_patience */
+    PAUSE_MS = 1000,       /* at a time: two nodes that stop reading each other for good would wait for ever */
+    READ_MS = 100,         /* ... and at least this long in between */
+    STALLED_MS = 1000,     /* a timer this late: it was us who stood still (SIGSTOP, a suspended machine), not the peer */
+    LULL_MS = 2,           /* how long bytes may wait for more of them, see np_session_patience */
 };
 
 static uint64_t now_of(const np_peer *peer) { return np_loop_now(peer->settings->loop); }
@@ -185,7 +185,8 @@ static void await_deadline(np_peer *peer) {
 
 static void on_deadline(np_timer *timer, void *arg) {
     np_peer *peer = arg;
-    (void)timer;
+    if (now_of(peer) - timer->due_ms >= STALLED_MS)
+        np_session_reading(peer->session, peer->paused, now_of(peer));
     if (np_session_deadline(peer->session) <= now_of(peer)) {
         int error = np_session_tick(peer->session, now_of(peer));
         if (error < 0) {

@@ -310,6 +310,20 @@ static void test_bad_configs_are_refused_with_a_text(void **state) {
     world_fini(&w);
 }
 
+/* Whoever has been stopped for longer than the tick time must not take its own silence for the peer's. */
+static void test_own_standstill_is_not_the_peers_silence(void **state) {
+    test_world w;
+    np_peers_config first = base_config("a@127.0.0.1"), second = base_config("z@127.0.0.1");
+    (void)state;
+    first.ticktime_ms = second.ticktime_ms = 400;
+    start_pair(&w, &first, &second);
+    assert_true(netloop_until(&w.net, first_two_linked, &w, 2000));
+    usleep(1700000);
+    netloop_for(&w.net, 1000);
+    assert_int_equal(w.nodes[0].downs + w.nodes[1].downs, 0);
+    world_fini(&w);
+}
+
 /* ---- floods ---- */
 
 /* Two nodes that flood each other with what is echoed: both stop reading at times, neither for ever. */
@@ -423,6 +437,7 @@ int main(void) {
         cmocka_unit_test(test_drain_keeps_connections_and_takes_no_new_ones),
         cmocka_unit_test(test_drain_from_inside_down),
         cmocka_unit_test(test_bad_configs_are_refused_with_a_text),
+        cmocka_unit_test(test_own_standstill_is_not_the_peers_silence),
         cmocka_unit_test(test_flood_between_nodes_that_pause_each_other),
         cmocka_unit_test(test_random_lives_end_in_a_mesh),
     };
