@@ -15,7 +15,7 @@ enum {
     FLUSH_BYTES = 1 << 20, /* written for one peer in one turn before the others have theirs */
     PAUSE_MS = 1000,       /* at a time: two nodes that stop reading each other for good would wait for ever */
     READ_MS = 100,         /* ... and at least this long in between */
-    STALLED_MS = 1000,     /* a timer this late: it was us who stood still (SIGSTOP, a suspended machine), not the peer */
+    STALLED_MS = 1000,     /* a timer this late: it was we who stood still (SIGSTOP, a suspended machine) */
     LULL_MS = 2,           /* how long bytes may wait for more of them, see np_session_patience */
 };
 
