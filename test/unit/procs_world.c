@@ -214,3 +214,73 @@ void world_expect_at(world *w, const char *text, const char *file, int line) {
     }
     np_buf_clear(&w->log, SIZE_MAX);
 }
+
+/* ---- shorthand ---- */
+
+void world_exits(world *w, char name, const char *reason) {
+    np_pid pid = world_pid(w, name);
+    np_procs_exit(w->procs, &pid, world_atom(reason));
+}
+
+void world_exit2(world *w, char from, char to, const char *reason) {
+    np_pid f = world_pid(w, from), t = world_pid(w, to);
+    np_procs_exit2(w->procs, &f, &t, world_atom(reason));
+}
+
+void world_traps(world *w, char name) {
+    np_pid pid = world_pid(w, name);
+    assert_int_equal(np_procs_set_trap_exit(w->procs, &pid, true), 0);
+}
+
+void world_links(world *w, char a, char b) {
+    np_pid self = world_pid(w, a), pid = world_pid(w, b);
+    assert_int_equal(np_procs_link(w->procs, &self, &pid), 0);
+}
+
+void world_unlinks(world *w, char a, char b) {
+    np_pid self = world_pid(w, a), pid = world_pid(w, b);
+    assert_int_equal(np_procs_unlink(w->procs, &self, &pid), 0);
+}
+
+np_ref world_monitors(world *w, char a, char b) {
+    np_pid self = world_pid(w, a), pid = world_pid(w, b);
+    np_ref ref;
+    assert_int_equal(np_procs_monitor(w->procs, &self, &pid, &ref), 0);
+    return ref;
+}
+
+bool world_alive(world *w, char name) {
+    np_pid pid = world_pid(w, name);
+    return np_procs_alive(w->procs, &pid);
+}
+
+void world_reg(world *w, char name, const char *as) {
+    np_pid pid = world_pid(w, name);
+    assert_int_equal(np_procs_register(w->procs, &pid, as, strlen(as)), 0);
+}
+
+np_proc_info world_info(world *w, char name) {
+    np_pid pid = world_pid(w, name);
+    np_proc_info i;
+    assert_int_equal(np_procs_info(w->procs, &pid, &i), 0);
+    return i;
+}
+
+/* ---- a fixture ---- */
+
+int world_setup(void **state) {
+    world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    procs_world_init(w);
+    for (int i = 0; i < 4; i++)
+        world_spawn(w); /* A B C D */
+    *state = w;
+    return 0;
+}
+
+int world_teardown(void **state) {
+    world *w = *state;
+    procs_world_fini(w);
+    free(w);
+    return 0;
+}

@@ -59,4 +59,19 @@ void world_expect_at(world *w, const char *text, const char *file, int line);
 /* The log as a terminated text. */
 const char *world_log(world *w);
 
+/* The functions of procs.h by the letters of their processes; they assert success. */
+void world_exits(world *w, char name, const char *reason);
+void world_exit2(world *w, char from, char to, const char *reason);
+void world_traps(world *w, char name);
+void world_links(world *w, char a, char b);
+void world_unlinks(world *w, char a, char b);
+np_ref world_monitors(world *w, char a, char b);
+bool world_alive(world *w, char name);
+void world_reg(world *w, char name, const char *as);
+np_proc_info world_info(world *w, char name);
+
+/* For cmocka: a world with A, B, C and D. */
+int world_setup(void **state);
+int world_teardown(void **state);
+
 #endif
