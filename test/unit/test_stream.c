@@ -5,6 +5,7 @@
 
 #include "netloop.h"
 
+#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -121,16 +122,23 @@ static void test_bytes_go_both_ways(void **state) {
     pair_fini(&p);
 }
 
+/* A bare system may have no /etc/hosts, and so no localhost, and no IPv6. */
+static bool is_there(const char *host) {
+    struct addrinfo *addresses = NULL;
+    bool resolves = getaddrinfo(host, NULL, NULL, &addresses) == 0;
+    if (resolves)
+        freeaddrinfo(addresses);
+    return resolves && (strcmp(host, "::1") != 0 || access("/proc/net/if_inet6", F_OK) == 0);
+}
+
 static void test_listener_on_all_addresses_takes_both_families(void **state) {
     static const char *const hosts[] = {"127.0.0.1", "localhost", "::1"};
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         pair p;
-        pair_listen(&p, NULL);
-        if (strcmp(hosts[i], "::1") == 0 && access("/proc/net/if_inet6", F_OK) != 0) {
-            pair_fini(&p);
+        if (!is_there(hosts[i]))
             continue;
-        }
+        pair_listen(&p, NULL);
         pair_connect(&p, hosts[i]);
         if (i == 0)
             assert_string_equal(np_stream_peer_address(p.server.stream), "127.0.0.1");
@@ -142,6 +150,8 @@ static void test_listener_on_all_addresses_takes_both_families(void **state) {
 static void test_every_address_of_a_name_is_tried(void **state) {
     pair p;
     (void)state;
+    if (!is_there("localhost"))
+        skip();
     pair_listen(&p, "127.0.0.1");
     pair_connect(&p, "localhost");
     assert_int_equal(p.client.closed, 0);
@@ -221,6 +231,35 @@ static void test_paused_stream_is_not_read(void **state) {
     assert_int_equal(p.server.received, 0);
     np_stream_read_pause(p.server.stream, false);
     assert_true(netloop_until(&p.net, server_got_5, &p, 1000));
+    pair_fini(&p);
+}
+
+static bool server_got_10(void *arg) { return ((pair *)arg)->server.received == 10; }
+
+static void test_watermark_waits_for_enough_or_the_end(void **state) {
+    pair p;
+    (void)state;
+    pair_listen(&p, "127.0.0.1");
+    pair_connect(&p, "127.0.0.1");
+    const np_bytes span = {(const uint8_t *)"hello", 5};
+    np_stream_read_watermark(p.server.stream, 10);
+    assert_int_equal(np_stream_write(p.client.stream, &span, 1), 5);
+    netloop_for(&p.net, 30);
+    assert_int_equal(p.server.received, 0);
+    assert_int_equal(np_stream_write(p.client.stream, &span, 1), 5);
+    assert_true(netloop_until(&p.net, server_got_10, &p, 1000));
+    /* Lowered again, what is there comes at once; at the end of the stream, whatever there is. */
+    assert_int_equal(np_stream_write(p.client.stream, &span, 1), 5);
+    netloop_for(&p.net, 30);
+    assert_int_equal(p.server.received, 10);
+    np_stream_read_watermark(p.server.stream, 1);
+    netloop_for(&p.net, 30);
+    assert_int_equal(p.server.received, 15);
+    np_stream_read_watermark(p.server.stream, 10);
+    assert_int_equal(np_stream_write(p.client.stream, &span, 1), 5);
+    np_stream_close(&p.client.stream);
+    assert_true(netloop_until(&p.net, server_closed, &p, 1000));
+    assert_int_equal(p.server.received, 20);
     pair_fini(&p);
 }
 
@@ -345,6 +384,7 @@ int main(void) {
         cmocka_unit_test(test_bad_addresses_and_used_ports_are_refused),
         cmocka_unit_test(test_bulk_is_written_in_part_and_then_the_rest),
         cmocka_unit_test(test_paused_stream_is_not_read),
+        cmocka_unit_test(test_watermark_waits_for_enough_or_the_end),
         cmocka_unit_test(test_one_turn_reads_a_bounded_amount),
         cmocka_unit_test(test_closing_inside_the_data_callback),
         cmocka_unit_test(test_closing_while_connecting_resolving_and_writing),
