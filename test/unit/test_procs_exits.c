@@ -355,6 +355,27 @@ static void signals_within_a_message(void **state) {
     world_expect(w, "B killed boom; C killed bang");
 }
 
+/* ---- limits ---- */
+
+/* The table is made to believe that it holds NP_MONITORS_MAX relations. */
+static void what_cannot_be_kept_is_refused(void **state) {
+    world *w = *state;
+    np_ref ref = world_remote_ref(w->r1, 1), own;
+    np_pid a = world_pid(w, 'A'), x = world_pid(w, 'X'), b = world_pid(w, 'B');
+    world_links(w, 'A', 'B'); /* so that there is a table */
+    w->procs->links.count += NP_MONITORS_MAX;
+    assert_int_equal(world_signal(w, NP_SIGNAL_MONITOR, 'X', 'A', NULL, &ref, 0, NULL), 0);
+    assert_int_equal(world_signal(w, NP_SIGNAL_LINK, 'X', 'A', NULL, NULL, 0, NULL), 0);
+    world_expect(w, "> DOWN A X 1 system_limit; > EXIT A X system_limit");
+    assert_int_equal(np_procs_monitor(w->procs, &a, &b, &own), NP_ELIMIT);
+    assert_int_equal(np_procs_monitor_name(w->procs, &a, w->r1, "srv", 3, &own), NP_ELIMIT);
+    assert_int_equal(np_procs_link(w->procs, &a, &x), NP_ELIMIT);
+    w->procs->links.count -= NP_MONITORS_MAX;
+    assert_int_equal(np_procs_link(w->procs, &a, &x), 0);
+    assert_int_equal(world_signal(w, NP_SIGNAL_MONITOR, 'X', 'A', NULL, &ref, 0, NULL), 0);
+    world_expect(w, "> LINK A X");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void) {
@@ -374,6 +395,7 @@ int main(void) {
         TEST(what_is_under_way_can_be_stopped),
         TEST(ends_within_a_message),
         TEST(signals_within_a_message),
+        TEST(what_cannot_be_kept_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
