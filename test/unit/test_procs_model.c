@@ -293,6 +293,11 @@ static void op_link(game *g) {
 static void op_unlink(game *g) {
     char a = any_local(g), b = any(g);
     model *m = &g->m;
+    if (m->links_len > 0 && np_rng_below(&g->rng, 2)) {
+        m_link *some = &m->links[np_rng_below(&g->rng, (uint64_t)m->links_len)];
+        a = some->a;
+        b = some->b;
+    }
     np_pid self = world_pid(&g->w, a), pid = world_pid(&g->w, b);
     m_link *l = find_link(m, a, b);
     if (alive(m, a) && l != NULL && l->active) {
@@ -434,6 +439,11 @@ static void op_down(game *g) {
 static void op_link_signal(game *g) {
     model *m = &g->m;
     char x = any_remote(g), a = any_local(g);
+    m_link *some = m->links_len > 0 ? &m->links[np_rng_below(&g->rng, (uint64_t)m->links_len)] : NULL;
+    if (some != NULL && !local(some->b) && np_rng_below(&g->rng, 2)) { /* mostly there is no link between any two */
+        a = some->a;
+        x = some->b;
+    }
     m_link *l = find_link(m, a, x);
     uint64_t id = 0;
     const char *reason = NULL;
