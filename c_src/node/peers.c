@@ -28,6 +28,7 @@
 enum {
     WARN_MS = 60000,    /* how often an unreachable seed is worth a line */
     GIVE_UP_MS = 60000, /* a discovered node that does not come (back) is forgotten */
+    UNNAMED_MS = 10,    /* between looks whether epmd has taken our name */
     REFUSED_MS = 5000,  /* until the next dial of a node that does not want us: more often would flood its log */
 };
 
@@ -359,6 +360,11 @@ static void dial(target *t) {
     if (peers->draining || !t->wanted || t->up != NULL || t->dial != NULL || t->lookup != NULL)
         return;
     np_timers_stop(np_loop_timers(peers->loop), &t->retry);
+    /* Until epmd has given us our name it may be somebody else's, whose connections this dial would replace. */
+    if (peers->epmd != NULL && !np_epmd_client_registered(peers->epmd)) {
+        redial_in(t, UNNAMED_MS);
+        return;
+    }
     if (is_coming(peers, t->name)) {
         redial_in(t, NP_RECONNECT_MAX_MS);
         return;
