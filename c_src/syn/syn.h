@@ -52,10 +52,10 @@ typedef struct np_syn_io {
 
     /*
      * The scope's process monitors the process of the same name at node, by name. Its end (also noproc, noconnection)
-     * comes back through np_syn_down, never from within this call. 0 or an error (then it is tried again later).
+     * comes back through np_syn_down, never from within this call. 0 or an error (then it is tried again later). Ends
+     * with the connection, or with the scope's process.
      */
     int (*watch)(void *arg, np_syn_scope *scope, np_node_id node, np_ref *ref);
-    void (*unwatch)(void *arg, np_syn_scope *scope, np_node_id node, const np_ref *ref);
 
     /* Is this process of ours alive? */
     bool (*alive)(void *arg, const np_pid *pid);
