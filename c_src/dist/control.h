@@ -84,6 +84,7 @@ typedef struct np_control {
         uint32_t arity;
         np_in options; /* a list, unread */
     } spawn;
+    bool owed;     /* outgoing ALIAS_SEND: the alias is a monitor, too, whose DEMONITOR_P will follow; see session.h */
     bool priority; /* ALTACT_SIG's priority bit; informational. Its EXIT2 may have ref (alias) or name in place of to */
     np_in payload; /* the message, the reason or the arguments; empty cursor when the kind has none */
 } np_control;

@@ -30,7 +30,8 @@ enum {
     FRAGMENT_HEAD = 2 + 8 + 8,
 
     REASON_MAX = 512,
-    PATIENCE_MAX = 1024,     /* a MONITOR_P that claims more is none to wait for */
+    PATIENCE_MAX = 1024,     /* a MONITOR_P of more bytes counts as so many */
+    PATIENCE_OWED = 64,      /* no more than so many are waited for at a time */
     REASON_BYTES = 32,       /* of the offending packet, in hex */
     IN_KEEP_BYTES = 1 << 20, /* the buffer for an incomplete packet gives back what it has beyond this */
 };
@@ -48,6 +49,7 @@ struct np_session {
     np_buf names;      /* converted legacy atoms of the control message at hand */
     np_fragments fragments;
     np_sendq out;
+    bool impatient;        /* nothing may wait until the next bytes have come */
     uint32_t owed;         /* DEMONITOR_Ps that are to come, since their calls have been answered */
     uint32_t monitor_size; /* of the last MONITOR_P with its length; its DEMONITOR_P has the same */
     np_session_stats stats;
@@ -257,6 +259,7 @@ int np_session_feed(np_session *session, const uint8_t *data, size_t len, uint64
         return s->error;
     if (len == 0)
         return 0;
+    s->impatient = false;
     s->heard_ms = now_ms;
     s->stats.bytes_in += len;
     if (np_buf_len(&s->in) > 0) {
@@ -289,18 +292,19 @@ int np_session_send(np_session *session, const np_control *control, np_send_clas
         return NP_ECLOSED;
     size_t bound = session->limits.out_hard_bytes + (send_class == NP_SEND_URGENT ? NP_OUT_RESERVE_BYTES : 0);
     int error = np_sendq_push(&session->out, control, bound);
-    if (error == 0 && control->kind == NP_CTL_ALIAS_SEND)
+    if (error == 0 && control->kind == NP_CTL_ALIAS_SEND && control->owed)
         session->owed++;
     return error;
 }
 
 size_t np_session_patience(const np_session *session) {
-    if (session->owed == 0 || session->monitor_size == 0 || np_buf_len(&session->in) > 0)
+    if (session->owed == 0 || session->impatient || session->monitor_size == 0 || np_buf_len(&session->in) > 0)
         return 1;
-    return 2 * (size_t)session->monitor_size + 1;
+    uint32_t owed = session->owed < PATIENCE_OWED ? session->owed : PATIENCE_OWED;
+    return (owed + 1) * (size_t)session->monitor_size + 1;
 }
 
-void np_session_impatient(np_session *session) { session->owed = 0; }
+void np_session_impatient(np_session *session) { session->impatient = true; }
 
 size_t np_session_output(np_session *session, np_bytes *spans, size_t max) {
     if (max == 0)

@@ -96,11 +96,15 @@ void np_session_reading(np_session *session, bool paused, uint64_t now_ms);
 /*
  * How many bytes have to come from the peer before it is worth waking up for them; 1 as a rule.
  *
- * OTP writes each signal by itself. A gen call is three of them: MONITOR_P and the request, and when the reply has
- * come, DEMONITOR_P, which asks nothing of us. After a reply the next bytes are that DEMONITOR_P, and in a busy caller
- * the next MONITOR_P right behind it; waking up for each costs more than all the work of the call. So while such a
- * DEMONITOR_P is owed, anything up to both may wait for what follows - for a millisecond or two: the owner then calls
- * np_session_impatient, and whatever has come is read.
+ * OTP writes each signal by itself. A gen call is three of them: MONITOR_P, the request, and when the reply has come,
+ * DEMONITOR_P, which asks nothing of us. Waking up for each costs more than all the work of the call. So while answered
+ * calls owe their DEMONITOR_Ps, as many bytes as those have, and one more MONITOR_P, may wait for what follows: they
+ * come as soon as the peer's processes have run, and a request behind them is enough to wake us. With one caller that
+ * makes one wake-up a call; with many, the more callers the peer has still to run, the more of their next calls come at
+ * once.
+ *
+ * Something else may be waiting among those bytes, so the owner calls np_session_impatient every millisecond or two
+ * while the answer here is above 1, and reads whatever has come: the answer is 1 until the next feed.
  */
 size_t np_session_patience(const np_session *session);
 void np_session_impatient(np_session *session);

@@ -109,6 +109,7 @@ struct np_node {
     np_calls calls;
     np_discovery discovery;
 
+    np_buf unlinks;     /* np_signals sent as UNLINK to peers without unlink ids */
     np_buf reply_buf;   /* a resident's {Tag, Reply} */
     np_buf payload_buf; /* wrapped payloads on their way out */
     np_timer watch;     /* start-up and drain */
@@ -145,6 +146,8 @@ int np_route_reply(np_node *node, const np_pid *self, const np_from *from, np_in
 void np_route_deliver(np_node *node, const np_pid *to, np_in message);
 /* Puts a message for a local process behind all that wait. urgent: signals, which are not refused. */
 int np_route_post(np_node *node, const np_pid *to, np_in message, bool urgent);
+/* Acknowledges, in the name of peers that do not, the unlinks sent to them. Once a turn. */
+void np_route_unlinked(np_node *node);
 /* Delivers waiting local messages, at most `most`. True if some are left. */
 bool np_route_run(np_node *node, uint32_t most);
 

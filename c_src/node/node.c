@@ -116,6 +116,7 @@ void np_node_destroy(np_node **out) {
     np_sys_destroy(&node->info.sys);
     if (node->loop != NULL)
         np_loop_destroy(&node->loop);
+    np_buf_fini(&node->unlinks);
     np_buf_fini(&node->reply_buf);
     np_buf_fini(&node->payload_buf);
     free(node);
@@ -127,6 +128,7 @@ void np_node_destroy(np_node **out) {
 /* The end of every turn: local messages, trees to mend, then everything out. */
 static bool turn(void *arg) {
     np_node *node = arg;
+    np_route_unlinked(node);
     np_procs_run(node->procs); /* DOWN and EXIT of what was monitored or linked in vain */
     bool more = node->letters != NULL && np_route_run(node, NP_LETTERS_TURN);
     if (node->pools_broken) {

@@ -273,6 +273,7 @@ static void establish(np_peer *peer) {
     const np_session_sink sink = {.arg = peer, .control = on_control};
     peer->flags = np_handshake_flags(peer->handshake);
     peer->peer_flags = np_handshake_peer_flags(peer->handshake);
+    peer->creation = np_handshake_creation(peer->handshake);
     peer->session = np_session_new(&sink, peer->flags, &peer->settings->limits, now_of(peer));
     if (peer->session == NULL) {
         fail(peer, NP_ENOMEM, "out of memory");

@@ -66,6 +66,7 @@ struct np_peer {
     uint64_t read_since_ms; /* first bytes since the last pause; UINT64_MAX: none yet */
     uint64_t flags;         /* UP: negotiated */
     uint64_t peer_flags;    /* UP: as the peer announced them */
+    uint32_t creation;      /* UP: the peer's */
     char address[304];
 
     /* The owner's. */

@@ -732,6 +732,11 @@ uint64_t np_peers_flags(const np_peers *peers, np_node_id id) {
     return t != NULL && t->up != NULL ? t->up->flags : 0;
 }
 
+uint32_t np_peers_creation(const np_peers *peers, np_node_id id) {
+    const target *t = find(peers, id);
+    return t != NULL && t->up != NULL ? t->up->creation : 0;
+}
+
 bool np_peers_visible(const np_peers *peers, np_node_id id) {
     const target *t = find(peers, id);
     return t != NULL && t->up != NULL && (t->up->peer_flags & NP_DFLAG_PUBLISHED) != 0;

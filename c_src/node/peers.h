@@ -89,6 +89,8 @@ bool np_peers_up(const np_peers *peers, np_node_id peer);
 
 /* The negotiated flags with a connected peer; 0 if not. */
 uint64_t np_peers_flags(const np_peers *peers, np_node_id peer);
+/* The creation the connected peer announced: pids of it with another are of an earlier life; 0 if it is not up. */
+uint32_t np_peers_creation(const np_peers *peers, np_node_id peer);
 bool np_peers_visible(const np_peers *peers, np_node_id peer); /* the peer announced PUBLISHED */
 
 /*

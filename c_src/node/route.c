@@ -96,6 +96,7 @@ int np_route_send(np_node *node, const np_pid *self, const np_dest *dest, np_in 
     np_control control;
     control.from = *self;
     control.payload = payload;
+    control.owed = false;
     control.name = (np_str){NULL, 0};
     if (dest->pid != NULL) {
         control.kind = NP_CTL_SEND;
@@ -103,6 +104,7 @@ int np_route_send(np_node *node, const np_pid *self, const np_dest *dest, np_in 
     } else if (dest->alias != NULL) {
         control.kind = NP_CTL_ALIAS_SEND;
         control.ref = *dest->alias;
+        control.owed = dest->pid_of_alias != NULL && np_procs_monitored(node->procs, dest->pid_of_alias, dest->alias);
     } else {
         control.kind = NP_CTL_REG_SEND;
         control.name = (np_str){dest->name, strlen(dest->name)};
@@ -114,6 +116,7 @@ int np_route_reply(np_node *node, const np_pid *self, const np_from *from, np_in
     np_dest dest = {0};
     if (from->has_alias) {
         dest.alias = &from->alias;
+        dest.pid_of_alias = &from->pid;
     } else {
         dest.pid = &from->pid;
     }
@@ -151,9 +154,18 @@ static const np_ctl_kind CONTROL_OF_SIGNAL[] = {
     [NP_SIGNAL_EXIT2] = NP_CTL_EXIT2,
 };
 
+/* A pid of an earlier life of that node: OTP closes the connection on link signals to such. */
+static bool outlived(np_node *node, np_node_id peer, const np_pid *pid) {
+    uint32_t creation = np_peers_creation(node->peers, peer);
+    return pid->node == peer && creation != 0 && pid->creation != creation;
+}
+
 int np_route_signal(void *arg, const np_signal *signal) {
     np_node *node = arg;
+    if (outlived(node, signal->node, &signal->to))
+        return NP_ENOPROC;
     np_control control;
+    control.owed = false;
     control.kind = CONTROL_OF_SIGNAL[signal->kind];
     control.from = signal->from;
     control.to = signal->to;
@@ -161,8 +173,13 @@ int np_route_signal(void *arg, const np_signal *signal) {
     control.name = signal->name;
     control.id = signal->id;
     control.payload = signal->reason;
-    if (signal->kind == NP_SIGNAL_UNLINK_ID && !(np_peers_flags(node->peers, signal->node) & NP_DFLAG_UNLINK_ID))
-        control.kind = NP_CTL_UNLINK; /* a peer from before OTP 23 */
+    if (signal->kind == NP_SIGNAL_UNLINK_ID && !(np_peers_flags(node->peers, signal->node) & NP_DFLAG_UNLINK_ID)) {
+        /* a peer from before OTP 23: it takes the old signal and acknowledges nothing, so we do that for it */
+        int error = np_buf_append(&node->unlinks, signal, sizeof *signal);
+        if (error < 0)
+            return error;
+        control.kind = NP_CTL_UNLINK;
+    }
     return send_control(node, signal->node, &control, NP_SEND_URGENT);
 }
 
@@ -174,6 +191,17 @@ static int signal_of_control(np_ctl_kind kind) {
             return (int)i;
     }
     return -1;
+}
+
+void np_route_unlinked(np_node *node) {
+    while (np_buf_len(&node->unlinks) > 0) {
+        np_signal sent;
+        memcpy(&sent, np_buf_head(&node->unlinks), sizeof sent);
+        np_buf_consume(&node->unlinks, sizeof sent);
+        np_signal ack = {
+            .kind = NP_SIGNAL_UNLINK_ID_ACK, .from = sent.to, .to = sent.from, .node = sent.node, .id = sent.id};
+        np_procs_signal(node->procs, &ack);
+    }
 }
 
 static int to_procs(np_node *node, np_node_id peer, const np_control *control) {
@@ -189,6 +217,8 @@ static int to_procs(np_node *node, np_node_id peer, const np_control *control) {
         }
         return 0;
     }
+    if (outlived(node, peer, &control->from))
+        return 0; /* what it would be told could not reach it */
     np_signal signal;
     int kind = signal_of_control(control->kind);
     NP_ASSERT(kind >= 0);

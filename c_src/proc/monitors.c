@@ -155,6 +155,10 @@ int np_procs_demonitor(np_procs *procs, const np_pid *self, const np_ref *ref) {
     return 0;
 }
 
+bool np_procs_monitored(const np_procs *procs, const np_pid *watcher, const np_ref *ref) {
+    return np_rel_monitor(procs, watcher, ref) != NULL;
+}
+
 /* ---- ends ---- */
 
 void np_monitor_ended(np_procs *procs, np_rel *rel, unsigned end, np_reason *reason) {

@@ -153,6 +153,9 @@ int np_procs_monitor_name_with(np_procs *procs, const np_pid *self, np_node_id n
 /* Stops watching; no DOWN comes after this. NP_ENOENT. */
 int np_procs_demonitor(np_procs *procs, const np_pid *self, const np_ref *ref);
 
+/* True while this watcher, local or not, watches a process of ours (or, if local, any) under this ref. */
+bool np_procs_monitored(const np_procs *procs, const np_pid *watcher, const np_ref *ref);
+
 /*
  * Links, as link/1: to a dead process or an unconnected node the EXIT comes afterwards. NP_ENOPROC (self), NP_EINVAL
  * (no pid), NP_ELIMIT, NP_ENOMEM. Unlinking what is not linked is no error; no EXIT comes after it. Against a peer

@@ -22,6 +22,7 @@ typedef struct np_ctx np_worker; /* a worker and the handle its callbacks get ar
 typedef struct np_dest {
     const np_pid *pid;
     const np_ref *alias;
+    const np_pid *pid_of_alias; /* with alias: whose it is, if known */
     np_node_id node; /* with name; 0: this node */
     const char *name;
 } np_dest;

@@ -28,6 +28,7 @@ static np_control answer(np_buf *payload) {
     np_control control = monitor(NP_CTL_ALIAS_SEND);
     np_buf_clear(payload, 64);
     np_buf_append(payload, ok, sizeof ok);
+    control.owed = true;
     control.payload = (np_in){.base = np_buf_head(payload), .pos = 0, .end = np_buf_len(payload)};
     return control;
 }
@@ -73,6 +74,14 @@ static void patience_ends(void **state) {
     assert_true(np_session_patience(node.s) > 1);
     np_session_impatient(node.s);
     assert_int_equal(np_session_patience(node.s), 1);
+    pass(&caller, &node, NP_CTL_MONITOR); /* something came: it goes on */
+    assert_true(np_session_patience(node.s) > 1);
+    pass(&caller, &node, NP_CTL_DEMONITOR);
+    assert_int_equal(np_session_patience(node.s), 1);
+    reply.owed = false; /* an alias that is no monitor */
+    assert_int_equal(np_session_send(node.s, &reply, NP_SEND_NORMAL), 0);
+    assert_int_equal(np_session_patience(node.s), 1);
+    reply.owed = true;
 
     /* half a packet is there: the rest of it must not wait, however short it is */
     assert_int_equal(np_session_send(node.s, &reply, NP_SEND_NORMAL), 0);
@@ -85,10 +94,28 @@ static void patience_ends(void **state) {
     owner_close(&node);
 }
 
+static void more_callers_more_patience(void **state) {
+    (void)state;
+    owner caller, node;
+    np_buf payload = NP_BUF_INIT;
+    owner_open(&caller);
+    owner_open(&node);
+    size_t size = pass(&caller, &node, NP_CTL_MONITOR);
+    np_control reply = answer(&payload);
+    for (size_t i = 1; i <= 100; i++) {
+        assert_int_equal(np_session_send(node.s, &reply, NP_SEND_NORMAL), 0);
+        assert_int_equal(np_session_patience(node.s), ((i < 64 ? i : 64) + 1) * size + 1);
+    }
+    np_buf_fini(&payload);
+    owner_close(&caller);
+    owner_close(&node);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answered_call_is_worth_waiting),
         cmocka_unit_test(patience_ends),
+        cmocka_unit_test(more_callers_more_patience),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
