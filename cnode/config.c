@@ -1,5 +1,6 @@
 /*
- * config.c - see config.h: the schema, the raw structs that cyaml fills, and their way into np_config with defaults and checks.
+ * config.c - see config.h: the schema, the raw structs that cyaml fills, and their way into np_config with defaults and
+ * checks.
  *
  * Main thread, at start; allocation failures end the program (nothing is running yet).
  */

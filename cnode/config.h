@@ -89,8 +89,9 @@ typedef struct np_config_env {
 } np_config_env;
 
 /*
- * Loads and checks a file (NULL: no file, defaults only), with what env overrides. Returns 0 and the config, or NP_EINVAL
- * and in *errors the reasons: one line each, `FILE:LINE: KEY: what is wrong; what is allowed`, for the caller to free().
+ * Loads and checks a file (NULL: no file, defaults only), with what env overrides. Returns 0 and the config, or
+ * NP_EINVAL and in *errors the reasons: one line each, `FILE:LINE: KEY: what is wrong; what is allowed`, for the caller
+ * to free().
  */
 int np_config_load(const char *file, const np_config_env *env, np_config **config, char **errors);
 void np_config_destroy(np_config **config);

@@ -1,5 +1,6 @@
 /*
- * config_file.c - see config_file.h. Main thread, at start; allocation failures end the program (nothing is running yet).
+ * config_file.c - see config_file.h. Main thread, at start; allocation failures end the program (nothing is running
+ * yet).
  */
 #include "cnode/config_file.h"
 
@@ -173,7 +174,8 @@ static size_t line_of(yaml_document_t *document, int node_id) {
     return yaml_document_get_node(document, node_id)->start_mark.line + 1;
 }
 
-/* Follows a path as far as the file goes along it; *line is that of the last step found. NULL if not all of it is there. */
+/* Follows a path as far as the file goes along it; *line is that of the last step found. NULL if not all of it is
+ * there. */
 static yaml_node_t *follow(const np_config_file *file, const char *path, size_t *line) {
     yaml_document_t *document = (yaml_document_t *)&file->document; /* libyaml's getters do not change it */
     yaml_node_t *node = file->composed ? yaml_document_get_root_node(document) : NULL;

@@ -11,8 +11,8 @@ typedef struct np_cookie_text {
 } np_cookie_text;
 
 /*
- * The cookie in a file: its first line. Warns in the log if others can read the file. NP_EINVAL: *error says why not, in
- * one line (for the caller to free).
+ * The cookie in a file: its first line. Warns in the log if others can read the file. NP_EINVAL: *error says why not,
+ * in one line (for the caller to free).
  */
 int np_cookie_read(const char *file, np_cookie_text *cookie, char **error);
 

@@ -1,8 +1,8 @@
 /*
  * main.c - the program native-pool: command line, config, cookie; then the node runs until it is told to stop.
  *
- * Everything here is on the main thread, but watch_stdin. Exit status: 0 after a drain, 1 when the node could not start or
- * failed, 2 for errors in the command line, the config or the cookie.
+ * Everything here is on the main thread, but watch_stdin. Exit status: 0 after a drain, 1 when the node could not start
+ * or failed, 2 for errors in the command line, the config or the cookie.
  */
 #include "base/assert.h"
 #include "base/log.h"
@@ -24,8 +24,8 @@
 enum { EXIT_USAGE = 2 };
 
 /*
- * Waits for the end of stdin - the parent has closed it or died - or for the line "stop", and asks this process to drain.
- * All else that is written there is dropped.
+ * Waits for the end of stdin - the parent has closed it or died - or for the line "stop", and asks this process to
+ * drain. All else that is written there is dropped.
  */
 static void *watch_stdin(void *arg) {
     char line[64];
@@ -38,8 +38,9 @@ static void *watch_stdin(void *arg) {
 }
 
 /*
- * Under a parent that holds stdin and stdout: all output, the log too, goes to stdout, and the end of stdin is a SIGTERM.
- * A thread, since it must work even while the loop is busy; it takes no signals, shares no data, and lives as long as the process.
+ * Under a parent that holds stdin and stdout: all output, the log too, goes to stdout, and the end of stdin is a
+ * SIGTERM. A thread, since it must work even while the loop is busy; it takes no signals, shares no data, and lives as
+ * long as the process.
  */
 static int become_supervised(void) {
     pthread_attr_t attributes;

@@ -16,9 +16,9 @@ char *np_path_dir(const char *file);
 char *np_path_program_dir(void);
 
 /*
- * The plugin of a worker, absolute. A text with a slash or the ending .so is a file, relative to config_dir; a plain name is
- * looked up as NAME.so in config_dir, PROGRAM_DIR/workers and each directory of the environment's NATIVE_POOL_WORKERS
- * (separated by colons). NULL: not found, and *looked_at lists where (for the caller to free).
+ * The plugin of a worker, absolute. A text with a slash or the ending .so is a file, relative to config_dir; a plain
+ * name is looked up as NAME.so in config_dir, PROGRAM_DIR/workers and each directory of the environment's
+ * NATIVE_POOL_WORKERS (separated by colons). NULL: not found, and *looked_at lists where (for the caller to free).
  */
 char *np_path_find_worker(const char *config_dir, const char *program_dir, const char *worker, char **looked_at);
 

@@ -16,8 +16,8 @@ extern const np_linked_worker np_linked_workers[];
 bool np_worker_is_linked_in(const char *name);
 
 /*
- * The table of a worker type: of the plugin in file (absolute), or if that is NULL of the linked-in type. A plugin stays
- * loaded for the life of the process. NP_EINVAL: why (size bytes) says what is wrong.
+ * The table of a worker type: of the plugin in file (absolute), or if that is NULL of the linked-in type. A plugin
+ * stays loaded for the life of the process. NP_EINVAL: why (size bytes) says what is wrong.
  */
 int np_worker_load(const char *name, const char *file, const np_worker_ops **ops, char *why, size_t size);
 
