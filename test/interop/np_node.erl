@@ -116,14 +116,14 @@ end_native(Native) ->
     mode() =:= native andalso wait_exit(Native, 5000),
     kill(Native, "KILL").
 
-command(#{base := Base}, Args) when Args =/= [] -> command_of_mode(mode(), Base, Args);
-command(#{base := Base}, []) -> command_of_mode(mode(), Base, []).
+command(#{base := Base, options := Options}, Args) -> command(mode(), Base, Options, Args).
 
-command_of_mode(native, Base, Args) -> {os:getenv("NP_PROGRAM"), ["--config", Base ++ ".yaml" | Args]};
-command_of_mode(beam, Base, _) ->
+command(native, Base, _, Args) -> {os:getenv("NP_PROGRAM"), ["--config", Base ++ ".yaml" | Args]};
+command(beam, Base, Options, _) ->
+    Ticks = [T || "tick_time_s: " ++ T <- maps:get(node, Options, [])],
     {os:find_executable("erl"),
      ["-noinput", "-hidden", "-name", filename:basename(Base) ++ "@127.0.0.1", "-setcookie", ?COOKIE,
-      "-pa", filename:join(dir(), "ebin"), "-run", "np_standin", "main"]}.
+      "-pa", filename:join(dir(), "ebin"), "-run", "np_standin", "main"] ++ lists:append([["-kernel", "net_ticktime", T] || T <- Ticks])}.
 
 config(Node, Cookie, Options) ->
     Connect = lists:join(", ", [atom_to_list(N) || N <- maps:get(connect, Options, [])]),

@@ -30,7 +30,7 @@ run() ->
 run(Cases0) ->
     np_node:start(),
     Start = erlang:monotonic_time(millisecond),
-    Cases = [C || {_, _, O} = C <- Cases0, np_node:mode() =:= native orelse os:getenv("NP_ALL") =:= "1" orelse not maps:get(native, O, false)],
+    Cases = [C || {_, _, O} = C <- Cases0, np_node:mode() =:= native orelse not maps:get(native, O, false)],
     Main = lists:any(fun({_, _, O}) -> not maps:get(own_node, O, false) end, Cases),
     Main andalso np_node:start_main(),
     {Slow, Rest} = lists:partition(fun({_, _, O}) -> maps:get(slow, O, false) end, Cases),
@@ -125,7 +125,7 @@ place(M, Stack) ->
     end.
 
 why(timeout, Ms) -> io_lib:format("no end after ~b ms", [Ms]);
-why(error, {Assert, Info}) when is_list(Info), is_atom(Assert) ->
+why(error, {Assert, [{_, _} | _] = Info}) when is_atom(Assert) ->
     Keep = [I || {K, _} = I <- Info, lists:member(K, [comment, expression, expected, value, pattern])],
     io_lib:format("~s ~0tP", [Assert, Keep, 60]);
 why(Class, Reason) -> io_lib:format("~s: ~0tP", [Class, Reason, 60]).
