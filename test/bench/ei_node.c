@@ -2,8 +2,8 @@
  * ei_node.c - what one writes by hand today: a C node on libei's blocking calls that answers GenServer.call.
  *
  * The second yardstick of the benchmark beside a plain BEAM node. One thread, one connection at a time, no monitors, no
- * links: libei does not announce them. Its "workers" are pids that differ in their number only; each echoes calls, counts
- * casts, and answers `sunk` with the count since the last `sunk`. `{pids, From, N}` to the name `echo` gives N of them.
+ * links: libei does not announce them. Its "workers" are pids that differ in their number only; each echoes calls,
+ * counts casts, and answers `sunk` with the count since the last `sunk`. `{pids, From, N}` to the name `echo` gives N of them.
  *
  *   ei_node NAME@HOST COOKIE_FILE
  */

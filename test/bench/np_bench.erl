@@ -21,7 +21,9 @@ run() ->
     [warm_up(T) || T <- Targets],
     Floor = [pingpong() || _ <- lists:seq(1, Rounds)],
     Rows = lists:flatmap(fun(Measure) -> measure(Measure, Targets, Rounds) end, measures()),
-    print(Rows, [Name || #{name := Name} <- Targets], {median([A || {A, _, _} <- Floor]), median([B || {_, B, _} <- Floor]), median([C || {_, _, C} <- Floor])}).
+    print(Rows, [Name || #{name := Name} <- Targets], {median([A || {A, _, _} <- Floor]),
+                                                       median([B || {_, B, _} <- Floor]),
+                                                       median([C || {_, _, C} <- Floor])}).
 
 quick() -> os:getenv("NPB_QUICK") =:= "1".
 mode() -> list_to_atom(os:getenv("NPB_MODE")).
@@ -65,7 +67,8 @@ measure(Fun, Targets, Rounds) ->
     Results = [[{Name, Fun(T)} || #{name := Name} = T <- Targets] || _ <- lists:seq(1, Rounds)],
     [{_, First} | _] = hd(Results),
     [{Key, Text, Unit, Better,
-      maps:from_list([{Name, median([value(Key, proplists:get_value(Name, R)) || R <- Results])} || #{name := Name} <- Targets])}
+      maps:from_list([{Name, median([value(Key, proplists:get_value(Name, R)) || R <- Results])}
+                      || #{name := Name} <- Targets])}
      || {Key, Text, Unit, Better, _} <- First].
 
 value(Key, Rows) -> {Key, _, _, _, Value} = lists:keyfind(Key, 1, Rows), Value.
@@ -94,7 +97,8 @@ throughput(#{one := One, many := Many} = T, Callers, Workers) ->
     Targets = case Workers of one -> {One}; many -> list_to_tuple(Many) end,
     {{Count, TookUs}, Cpu, Both} = cpu_us(T, fun() -> call_storm(Targets, Callers, Ms) end),
     Label = case Workers of one -> "1 worker"; many -> "1000 workers" end,
-    [{{calls, Callers, Workers}, io_lib:format("calls, ~b callers, ~s", [Callers, Label]), "1/s", higher, Count * 1.0e6 / TookUs},
+    [{{calls, Callers, Workers}, io_lib:format("calls, ~b callers, ~s", [Callers, Label]), "1/s", higher,
+      Count * 1.0e6 / TookUs},
      {{cpu, Callers, Workers}, "  CPU of the target per call", "us", lower, Cpu / Count},
      {{both, Callers, Workers}, "  CPU of driver and target per call", "us", lower, Both / Count}].
 
@@ -104,7 +108,8 @@ call_storm(Targets, Callers, Ms) ->
     Size = tuple_size(Targets),
     Begin = erlang:monotonic_time(microsecond),
     Stop = Begin + Ms * 1000,
-    Pids = [spawn_link(fun() -> Self ! {self(), caller(Targets, (K * Size div Callers) rem Size, Stop, 0)} end) || K <- lists:seq(1, Callers)],
+    Pids = [spawn_link(fun() -> Self ! {self(), caller(Targets, (K * Size div Callers) rem Size, Stop, 0)} end)
+            || K <- lists:seq(1, Callers)],
     Count = lists:sum([receive {P, N} -> N end || P <- Pids]),
     {Count, erlang:monotonic_time(microsecond) - Begin}.
 
@@ -169,7 +174,8 @@ median(L) -> lists:nth((length(L) + 1) div 2, lists:sort(L)).
 
 print(Rows, Names, {P50, P99, Cpu}) ->
     Others = Names -- [beam],
-    io:format("~n== ~s ==~n", [case mode() of pinned -> "pinned: driver and target on one CPU"; free -> "free: all CPUs" end]),
+    io:format("~n== ~s ==~n", [case mode() of pinned -> "pinned: driver and target on one CPU";
+                               free -> "free: all CPUs" end]),
     io:format("~-40s ~4s", ["median of the rounds", ""]),
     [io:format("~12s", [N]) || N <- Names],
     [io:format("~12s", [[atom_to_list(N), "/beam"]]) || N <- Others],
@@ -180,7 +186,8 @@ print(Rows, Names, {P50, P99, Cpu}) ->
          [io:format("~12s", [ratio(maps:get(N, Values), maps:get(beam, Values))]) || N <- Others],
          io:format("~n")
      end || {_, Text, Unit, _, Values} <- Rows],
-    io:format("floor: raw TCP ping-pong of 64 B, p50 ~.1f us, p99 ~.1f us, CPU of the answering side ~.1f us~n", [P50, P99, Cpu]),
+    io:format("floor: raw TCP ping-pong of 64 B, p50 ~.1f us, p99 ~.1f us, CPU of the answering side ~.1f us~n",
+              [P50, P99, Cpu]),
     mode() =:= pinned andalso lists:member(native, Names) andalso print_targets(Rows),
     ok.
 
@@ -196,8 +203,11 @@ print_targets(Rows) ->
          {_, _, _, _, #{native := Native, beam := Beam}} = lists:keyfind(Key, 1, Rows),
          R = Native / Beam,
          {Sign, Met} = case Better of lower -> {"<=", R =< Bound}; higher -> {">=", R >= Bound} end,
-         io:format("  ~-34s ~s ~.2f   ~.2f  ~s~n", [Text, Sign, Bound, R, case Met of true -> "met"; false -> "not met" end])
+         io:format("  ~-34s ~s ~.2f   ~.2f  ~s~n", [Text, Sign, Bound, R, case Met of true -> "met";
+                                                    false -> "not met" end])
      end || {Key, Text, Better, Bound} <- [
-        {{p50, 32}, "call 32 B, p50", lower, 0.52}, {{p99, 32}, "call 32 B, p99", lower, 0.35}, {{cpu, 32}, "CPU per call", lower, 0.45},
-        {{calls, 64, one}, "calls/s, 64 callers, 1 worker", higher, 1.4}, {{calls, 64, many}, "calls/s, 64 callers, 1000 workers", higher, 1.4},
+        {{p50, 32}, "call 32 B, p50", lower, 0.52}, {{p99, 32}, "call 32 B, p99", lower, 0.35},
+        {{cpu, 32}, "CPU per call", lower, 0.45},
+        {{calls, 64, one}, "calls/s, 64 callers, 1 worker", higher, 1.4},
+        {{calls, 64, many}, "calls/s, 64 callers, 1000 workers", higher, 1.4},
         {{casts, many}, "casts/s, 1000 workers", higher, 1.5}]].

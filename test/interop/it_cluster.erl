@@ -8,9 +8,12 @@
 cases() ->
     [hidden_is_hidden, trace_tokens, signals_before_the_connection, monitor_nodes_events, info_of_the_connection,
      {global_works_beside_it, #{timeout => 30000}}, {global_name_of_a_native_worker, #{timeout => 30000}},
-     {per_peer_cookie_of_the_beam, #{native => true, timeout => 30000}}, {per_peer_cookie_of_the_node, #{native => true, timeout => 30000}},
-     {wrong_cookie_of_a_beam, #{native => true, timeout => 30000}}, {net_kernel_allow_refuses_it, #{native => true, timeout => 30000}},
-     {discovers_the_rest_of_the_cluster, #{native => true, slow => true, timeout => 45000}}, {two_natives_and_a_beam_between, #{native => true, slow => true, timeout => 45000}},
+     {per_peer_cookie_of_the_beam, #{native => true, timeout => 30000}},
+     {per_peer_cookie_of_the_node, #{native => true, timeout => 30000}},
+     {wrong_cookie_of_a_beam, #{native => true, timeout => 30000}}, {net_kernel_allow_refuses_it,
+         #{native => true, timeout => 30000}},
+     {discovers_the_rest_of_the_cluster, #{native => true, slow => true, timeout => 45000}},
+     {two_natives_and_a_beam_between, #{native => true, slow => true, timeout => 45000}},
      {fixed_port_and_no_epmd, #{native => true, timeout => 30000}}, {ipv6, #{native => true, timeout => 30000}},
      {short_call_storm_from_three_nodes, #{timeout => 45000}}].
 
@@ -21,7 +24,8 @@ pair(NativeOptions, BeamOptions) ->
 
 hidden_is_hidden() ->
     {_, Node, B} = pair(),
-    ?assertEqual({pong, [], [Node], [Node]}, np_node:on(B, fun() -> {net_adm:ping(Node), nodes(), nodes(hidden), nodes(connected)} end)),
+    ?assertEqual({pong, [], [Node], [Node]}, np_node:on(B, fun() -> {net_adm:ping(Node), nodes(), nodes(hidden),
+        nodes(connected)} end)),
     ?assertEqual([], np_node:on(B, fun() -> timer:sleep(300), net_adm:ping(Node), np_test:flush() end)).
 
 %% Messages under a trace token arrive, and their answers.
@@ -61,7 +65,8 @@ signals_before_the_connection() ->
     ?assertEqual(ok, np_node:on(B, fun() ->
         process_flag(trap_exit, true),
         net_kernel:monitor_nodes(true, [{node_type, all}]),
-        Down = fun() -> erlang:disconnect_node(Node), receive {nodedown, Node, _} -> ok after 2000 -> error(no_nodedown) end end,
+        Down = fun() -> erlang:disconnect_node(Node), receive {nodedown, Node, _} -> ok after 2000 ->
+            error(no_nodedown) end end,
         P = np_node:worker(Node, ?COUNTER),
         [begin
              Down(),
@@ -104,7 +109,8 @@ monitor_nodes_events() ->
         pong = net_adm:ping(Node),
         receive {nodeup, Node, I1} -> hidden = proplists:get_value(node_type, I1) after 1000 -> error(no_nodeup) end,
         erlang:disconnect_node(Node),
-        receive {nodedown, Node, I2} -> {disconnect, disconnect} = {disconnect, proplists:get_value(nodedown_reason, I2)} after 1000 -> error(no_nodedown) end,
+        receive {nodedown, Node, I2} -> {disconnect, disconnect} = {disconnect,
+            proplists:get_value(nodedown_reason, I2)} after 1000 -> error(no_nodedown) end,
         pong = net_adm:ping(Node),
         receive {nodeup, Node, _} -> ok after 1000 -> error(no_nodeup) end,
         [] = np_test:collect(100),
@@ -168,7 +174,8 @@ per_peer_cookie_of_the_node() ->
     File = filename:join(os:getenv("NP_INTEROP_DIR"), Name ++ ".peercookie"),
     ok = file:write_file(File, "special"),
     ok = file:change_mode(File, 8#600),
-    #{node := Node} = np_node:native(#{node => ["cookies:", "  - node: " ++ Name ++ "@127.0.0.1", "    cookie_file: " ++ File],
+    #{node := Node} = np_node:native(#{node => ["cookies:", "  - node: " ++ Name ++ "@127.0.0.1",
+                                                "    cookie_file: " ++ File],
                                        connect => [list_to_atom(Name ++ "@127.0.0.1")]}),
     B = np_node:beam(#{name => Name, cookie => "special"}),
     np_test:eventually(fun() -> [Node] =:= np_node:on(B, fun() -> nodes(hidden) end) end, 5000),
@@ -214,16 +221,20 @@ two_natives_and_a_beam_between() ->
     #{node := Z} = np_node:native(#{name => np_node:unique("z"), connect => [Beam]}),
     Sees = fun(X, Y) -> lists:member(Y, np_node:on(B, fun() -> erpc:call(X, erlang, nodes, [connected]) end)) end,
     np_test:eventually(fun() -> Sees(A, Z) andalso Sees(Z, A) end, 15000),
-    {Ka, Kz} = np_node:on(B, fun() -> {gen_server:call(np_node:worker(A, ?COUNTER), {add, 1}), gen_server:call(np_node:worker(Z, ?COUNTER), {add, 2})} end),
+    {Ka, Kz} = np_node:on(B, fun() -> {gen_server:call(np_node:worker(A, ?COUNTER), {add, 1}),
+                                       gen_server:call(np_node:worker(Z, ?COUNTER), {add, 2})} end),
     ?assertEqual({1, 2}, {Ka, Kz}).
 
 %% -erl_epmd_port: the BEAM takes every peer to be at that port, on that peer's host.
 fixed_port_and_no_epmd() ->
     Port = np_node:free_port(),
     Dead = integer_to_list(np_node:free_port()), % no epmd answers here
-    #{node := Node} = np_node:native(#{node => ["port: " ++ integer_to_list(Port), "epmd: false", "listen_address: 127.0.0.1"], epmd => Dead}),
-    B = np_node:beam(#{epmd => Dead, args => ["-start_epmd", "false", "-erl_epmd_port", integer_to_list(Port), "-dist_listen", "false"]}),
-    ?assertEqual({pong, 1}, np_node:on(B, fun() -> {net_adm:ping(Node), gen_server:call(np_node:worker(Node, ?COUNTER), increment)} end)).
+    #{node := Node} = np_node:native(#{node => ["port: " ++ integer_to_list(Port), "epmd: false",
+                                                "listen_address: 127.0.0.1"], epmd => Dead}),
+    B = np_node:beam(#{epmd => Dead, args => ["-start_epmd", "false", "-erl_epmd_port", integer_to_list(Port),
+                                              "-dist_listen", "false"]}),
+    ?assertEqual({pong, 1}, np_node:on(B, fun() -> {net_adm:ping(Node),
+                                                    gen_server:call(np_node:worker(Node, ?COUNTER), increment)} end)).
 
 ipv6() ->
     case gen_tcp:listen(0, [inet6, {ip, {0, 0, 0, 0, 0, 0, 0, 1}}]) of
@@ -235,10 +246,13 @@ ipv6() ->
 ipv6_there() ->
     Port = np_node:free_port(),
     Dead = integer_to_list(np_node:free_port()),
-    #{node := Node} = np_node:native(#{host => "::1", node => ["port: " ++ integer_to_list(Port), "epmd: false"], epmd => Dead}),
+    #{node := Node} = np_node:native(#{host => "::1", node => ["port: " ++ integer_to_list(Port), "epmd: false"],
+                                       epmd => Dead}),
     case np_test:quietly(fun() -> np_node:beam(#{host => "::1", epmd => Dead,
-            args => ["-proto_dist", "inet6_tcp", "-start_epmd", "false", "-erl_epmd_port", integer_to_list(Port), "-dist_listen", "false"]}) end) of
-        #{} = B -> ?assertEqual({pong, 1}, np_node:on(B, fun() -> {net_adm:ping(Node), gen_server:call(np_node:worker(Node, ?COUNTER), increment)} end));
+            args => ["-proto_dist", "inet6_tcp", "-start_epmd", "false", "-erl_epmd_port", integer_to_list(Port),
+                     "-dist_listen", "false"]}) end) of
+        #{} = B -> ?assertEqual({pong, 1}, np_node:on(B, fun() -> {net_adm:ping(Node),
+            gen_server:call(np_node:worker(Node, ?COUNTER), increment)} end));
         Error -> {skip, io_lib:format("OTP does not start with the host ::1 (~0p)", [Error])}
     end.
 
@@ -248,7 +262,8 @@ short_call_storm_from_three_nodes() ->
     Beams = [np_node:beam(#{}) || _ <- [1, 2, 3]],
     P = np_node:on(hd(Beams), fun() -> np_node:worker(Node, ?COUNTER) end),
     Refs = [spawn_monitor(fun() -> np_node:on(B, fun() ->
-        Callers = [spawn_monitor(fun() -> [gen_server:call(P, increment, 20000) || _ <- lists:seq(1, 100)] end) || _ <- lists:seq(1, 20)],
+        Callers = [spawn_monitor(fun() -> [gen_server:call(P, increment, 20000) || _ <- lists:seq(1, 100)] end)
+                   || _ <- lists:seq(1, 20)],
         [receive {'DOWN', R, _, _, Why} -> normal = Why end || {_, R} <- Callers] end) end) || B <- Beams],
     [receive {'DOWN', R, _, _, Why} -> ?assertEqual(normal, Why) end || {_, R} <- Refs],
     ?assertEqual(6000, np_node:on(hd(Beams), fun() -> gen_server:call(P, get) end)).

@@ -7,9 +7,11 @@
 
 cases() ->
     [{C, #{native => true, slow => true, own_node => true, timeout => 45000}} || C <- [
-        dials_its_seed, dials_again_after_refusal, wrong_digest_is_refused, wrong_name_is_refused, wrong_flags_are_refused, odd_statuses,
+        dials_its_seed, dials_again_after_refusal, wrong_digest_is_refused, wrong_name_is_refused,
+        wrong_flags_are_refused, odd_statuses,
         stalls_end_after_seven_seconds, ok_simultaneous_goes_on, nok_waits_for_the_peer, alive_status_is_answered,
-        both_dial_native_is_lower, both_dial_native_is_higher, dials_again_soon_after_the_peer_returns, seed_without_listener_is_retried,
+        both_dial_native_is_lower, both_dial_native_is_higher, dials_again_soon_after_the_peer_returns,
+        seed_without_listener_is_retried,
         endless_failures_stay_calm]].
 
 %% A listener in epmd by this name and a native node that has it as its seed.
@@ -38,7 +40,8 @@ dials_again_after_refusal() ->
     Name = unique("m"),
     {L, _} = setup(Name),
     Begin = erlang:monotonic_time(millisecond),
-    [begin S = accept(L), {_, _, _} = np_raw:recv_name(S), np_raw:send_handshake(S, "snot_allowed"), gen_tcp:close(S) end || _ <- [1, 2, 3]],
+    [begin S = accept(L), {_, _, _} = np_raw:recv_name(S), np_raw:send_handshake(S, "snot_allowed"),
+     gen_tcp:close(S) end || _ <- [1, 2, 3]],
     P = np_raw:accept_handshake(accept(L), #{name => Name}),
     ?assertEqual(ok, np_raw:sync(P)),
     {note, io_lib:format("three refusals and a connection in ~b ms", [erlang:monotonic_time(millisecond) - Begin])}.
@@ -86,7 +89,8 @@ odd_statuses() ->
          {_, _, _} = np_raw:recv_name(S),
          np_raw:send_handshake(S, Status),
          ?assert(np_raw:is_closed(S, 2000), Status)
-     end || Status <- ["sbogus", "s", "", "xok", <<"snamed:", 3:16, "a@b", 5:32>>, binary:copy(<<"s">>, 60000), <<255, 0>>]],
+     end || Status <- ["sbogus", "s", "", "xok", <<"snamed:", 3:16, "a@b", 5:32>>, binary:copy(<<"s">>, 60000),
+                       <<255, 0>>]],
     P = np_raw:accept_handshake(accept(L), #{name => Name}),
     ?assertEqual(ok, np_raw:sync(P)).
 
@@ -94,9 +98,11 @@ stalls_end_after_seven_seconds() ->
     Steps = [{no_status, fun(S, _) -> {_, _, _} = np_raw:recv_name(S), ok end},
              {half_a_status, fun(S, _) -> {_, _, _} = np_raw:recv_name(S), gen_tcp:send(S, <<3:16, "s">>) end},
              {no_challenge, fun(S, _) -> {_, _, _} = np_raw:recv_name(S), np_raw:send_handshake(S, "sok") end},
-             {half_a_challenge, fun(S, _) -> {_, _, _} = np_raw:recv_name(S), np_raw:send_handshake(S, "sok"), gen_tcp:send(S, <<60:16, "N", 0:64>>) end},
+             {half_a_challenge, fun(S, _) -> {_, _, _} = np_raw:recv_name(S), np_raw:send_handshake(S, "sok"),
+              gen_tcp:send(S, <<60:16, "N", 0:64>>) end},
              {no_ack, fun(S, Name) -> <<"r", _/binary>> = challenged(S, Name, np_raw:default_flags()) end},
-             {half_an_ack, fun(S, Name) -> <<"r", _/binary>> = challenged(S, Name, np_raw:default_flags()), gen_tcp:send(S, <<17:16, "a", 1>>) end}],
+             {half_an_ack, fun(S, Name) -> <<"r", _/binary>> = challenged(S, Name, np_raw:default_flags()),
+              gen_tcp:send(S, <<17:16, "a", 1>>) end}],
     Self = self(),
     Names = [{unique("m"), Step} || Step <- Steps],
     Listeners = [{np_raw:listen(Name), Name, Step} || {Name, Step} <- Names],
@@ -119,7 +125,8 @@ ok_simultaneous_goes_on() ->
     S = accept(L),
     {_, _, _} = np_raw:recv_name(S),
     np_raw:send_handshake(S, "sok_simultaneous"),
-    np_raw:send_handshake(S, <<"N", (np_raw:default_flags()):64, 99:32, 5:32, (length(Name)):16, (list_to_binary(Name))/binary>>),
+    np_raw:send_handshake(S, <<"N", (np_raw:default_flags()):64, 99:32, 5:32, (length(Name)):16,
+                               (list_to_binary(Name))/binary>>),
     <<"r", _:32, Digest:16/binary>> = np_raw:recv_handshake(S),
     ?assertEqual(np_raw:digest(np_node:cookie(), 99), Digest).
 
@@ -144,7 +151,8 @@ alive_status_is_answered() ->
     np_raw:send_handshake(S, "salive"),
     case np_raw:recv_handshake(S) of
         <<"strue">> ->
-            np_raw:send_handshake(S, <<"N", (np_raw:default_flags()):64, 99:32, 5:32, (length(Name)):16, (list_to_binary(Name))/binary>>),
+            np_raw:send_handshake(S, <<"N", (np_raw:default_flags()):64, 99:32, 5:32, (length(Name)):16,
+                                       (list_to_binary(Name))/binary>>),
             ?assertMatch(<<"r", _/binary>>, np_raw:recv_handshake(S));
         Other -> ?assertEqual(<<"strue">>, Other)
     end.
@@ -171,10 +179,12 @@ both_dial_native_is_higher() ->
     {Held, S, Name, Node} = both_dial(unique("m"), np_node:unique("z"), <<"snok">>),
     np_raw:close(S),
     np_raw:send_handshake(Held, "sok_simultaneous"),
-    np_raw:send_handshake(Held, <<"N", (np_raw:default_flags()):64, 99:32, 5:32, (length(Name)):16, (list_to_binary(Name))/binary>>),
+    np_raw:send_handshake(Held, <<"N", (np_raw:default_flags()):64, 99:32, 5:32, (length(Name)):16,
+                                  (list_to_binary(Name))/binary>>),
     <<"r", Challenge:32, _/binary>> = np_raw:recv_handshake(Held),
     np_raw:send_handshake(Held, ["a", np_raw:digest(np_node:cookie(), Challenge)]),
-    P = (np_raw:start(Held, #{name => Name, creation => 5}))#{mode => header, agreed => np_raw:default_flags(), node => Node},
+    P = (np_raw:start(Held, #{name => Name, creation => 5}))#{mode => header, agreed => np_raw:default_flags(),
+        node => Node},
     ?assertEqual(ok, np_raw:sync(P)).
 
 dials_again_soon_after_the_peer_returns() ->

@@ -12,8 +12,10 @@ exunit() ->
         Elixir ->
             Script = filename:join(os:getenv("NP_SOURCE"), "it_elixir.exs"),
             Port = open_port({spawn_executable, Elixir},
-                             [{args, ["--name", np_node:unique("ex") ++ "@127.0.0.1", "--cookie", np_node:cookie(), Script]},
-                              {env, [{"NP_NODE", atom_to_list(np_node:main())}, {"NP_MODE", atom_to_list(np_node:mode())}]},
+                             [{args, ["--name", np_node:unique("ex") ++ "@127.0.0.1", "--cookie", np_node:cookie(),
+                                      Script]},
+                              {env, [{"NP_NODE", atom_to_list(np_node:main())},
+                                     {"NP_MODE", atom_to_list(np_node:mode())}]},
                               exit_status, stderr_to_stdout, binary]),
             {Status, Output} = wait(Port, <<>>),
             Status =:= 0 orelse io:put_chars(Output),

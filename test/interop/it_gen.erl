@@ -6,7 +6,8 @@
 
 cases() ->
     [call_by_pid, call_by_name, cast_is_in_order_with_calls, info_is_taken, call_to_missing_name_is_noproc_at_once,
-     call_to_dead_pid_is_noproc_at_once, send_to_missing_name_is_dropped, send_request_and_wait, many_requests_in_flight,
+     call_to_dead_pid_is_noproc_at_once, send_to_missing_name_is_dropped, send_request_and_wait,
+     many_requests_in_flight,
      late_reply_never_arrives, late_reply_of_multi_call_never_arrives, multi_call_good_and_bad,
      plain_reference_tag, tag_of_any_shape, alias_with_reply_option, inactive_alias_gets_nothing,
      stop_normal, stop_with_reason, stop_of_missing, stop_by_name_of_a_dead, old_pid_number_is_not_reused,
@@ -88,7 +89,8 @@ send_request_and_wait() ->
 
 many_requests_in_flight() ->
     E = echo(),
-    Requests = lists:foldl(fun(N, Acc) -> gen_server:send_request(E, {n, N}, N, Acc) end, gen_server:reqids_new(), lists:seq(1, 2000)),
+    Requests = lists:foldl(fun(N, Acc) -> gen_server:send_request(E, {n, N}, N, Acc) end, gen_server:reqids_new(),
+                           lists:seq(1, 2000)),
     Answers = drain(Requests, []),
     ?assertEqual([{N, {n, N}} || N <- lists:seq(1, 2000)], lists:sort(Answers)).
 
@@ -137,7 +139,8 @@ tag_of_any_shape() ->
     [begin
          E ! {'$gen_call', {self(), Tag}, {hi, Tag}},
          ?assertEqual({hi, Tag}, receive {Tag, R} -> R after 1000 -> {none, Tag} end)
-     end || Tag <- [{make_ref(), node()}, atom, 17, <<"bin">>, "list", {a, [b | c], #{d => 1.5}}, [x | y], [[not_alias | make_ref()] | x], []]],
+     end || Tag <- [{make_ref(), node()}, atom, 17, <<"bin">>, "list", {a, [b | c], #{d => 1.5}}, [x | y],
+                    [[not_alias | make_ref()] | x], []]],
     Alias = alias([reply]),
     E ! {'$gen_call', {self(), [[alias | Alias] | extra]}, hi},
     ?assertEqual(hi, receive {[[alias | Alias] | extra], R} -> R after 1000 -> none end).
@@ -187,7 +190,8 @@ stop_by_name_of_a_dead() ->
 old_pid_number_is_not_reused() ->
     Pids = [begin P = counter(), gen_server:stop(P), P end || _ <- lists:seq(1, 100)],
     ?assertEqual(100, length(lists:usort(Pids))),
-    [?assertMatch({exit, {noproc, _}}, np_test:quietly(fun() -> gen_server:call(P, get) end)) || P <- lists:sublist(Pids, 10)].
+    [?assertMatch({exit, {noproc, _}}, np_test:quietly(fun() -> gen_server:call(P, get) end))
+        || P <- lists:sublist(Pids, 10)].
 
 unhandled_call_answers_so() ->
     P = counter(),
@@ -202,6 +206,7 @@ one_caller_many_workers() ->
 
 call_storm_of_fifty_processes() ->
     P = counter(),
-    Callers = [spawn_monitor(fun() -> [gen_server:call(P, increment, 20000) || _ <- lists:seq(1, 200)] end) || _ <- lists:seq(1, 50)],
+    Callers = [spawn_monitor(fun() -> [gen_server:call(P, increment, 20000) || _ <- lists:seq(1, 200)] end)
+               || _ <- lists:seq(1, 50)],
     [receive {'DOWN', Ref, _, Pid, Reason} -> ?assertEqual(normal, Reason) end || {Pid, Ref} <- Callers],
     ?assertEqual(10000, gen_server:call(P, get)).

@@ -8,10 +8,13 @@
 
 cases() ->
     [{C, #{native => true, timeout => 30000}} || C <- [
-        good_handshake, wrong_cookie, each_mandatory_flag_missing, digest_flag_alone_will_do, no_flags, all_flags, own_name, bad_names,
-        long_names, name_me, old_n_message, not_a_name_message, trailing_bytes_are_ignored, one_byte_at_a_time, signals_right_behind_the_reply,
+        good_handshake, wrong_cookie, each_mandatory_flag_missing, digest_flag_alone_will_do, no_flags, all_flags,
+        own_name, bad_names,
+        long_names, name_me, old_n_message, not_a_name_message, trailing_bytes_are_ignored, one_byte_at_a_time,
+        signals_right_behind_the_reply,
         empty_and_huge_messages, random_bytes, cut_at_every_byte, storm_of_connections, storm_of_silent_connections,
-        alive_true_replaces, alive_false_keeps, alive_with_wrong_cookie_keeps, alive_with_rubbish_keeps, challenge_reply_of_wrong_size,
+        alive_true_replaces, alive_false_keeps, alive_with_wrong_cookie_keeps, alive_with_rubbish_keeps,
+        challenge_reply_of_wrong_size,
         reflected_challenge, tls_client_hello, http_request]]
     ++ [{stalls_end_after_seven_seconds, #{native => true, slow => true, timeout => 30000}},
         {dribble_does_not_hold_it_open_for_ever, #{native => true, slow => true, timeout => 60000}},
@@ -59,7 +62,8 @@ each_mandatory_flag_missing() -> fresh(fun(#{port := Port} = V) ->
          {S, Status} = status(Port, All band bnot Flag, Name),
          ?assertEqual({Flag, <<"snot_allowed">>}, {Flag, Status}),
          ?assert(np_raw:is_closed(S, 1000)),
-         Flag =:= hd(np_raw:mandatory()) andalso logged(V, [Name, "0x4"]) % the log may hold back the like of it that follows
+         %% the log may hold back the like of it that follows
+         Flag =:= hd(np_raw:mandatory()) andalso logged(V, [Name, "0x4"])
      end || Flag <- np_raw:mandatory()] end).
 
 digest_flag_alone_will_do() -> np_victim:with(fun(#{node := Node}) ->
@@ -86,7 +90,8 @@ own_name() -> fresh(fun(#{port := Port, node := Node} = V) ->
 
 bad_names() -> np_victim:with(fun(#{port := Port}) ->
     [begin {S, Status} = status(Port, np_raw:default_flags(), Name), refused(S, Status) end
-     || Name <- [<<>>, <<"@">>, <<"@127.0.0.1">>, <<"raw@">>, <<"raw">>, <<"ra w@127.0.0.1">>, <<"a@b@c">>, <<"raw\0x@127.0.0.1">>, <<"ra\nw@127.0.0.1">>,
+     || Name <- [<<>>, <<"@">>, <<"@127.0.0.1">>, <<"raw@">>, <<"raw">>, <<"ra w@127.0.0.1">>, <<"a@b@c">>,
+                 <<"raw\0x@127.0.0.1">>, <<"ra\nw@127.0.0.1">>,
                  <<"raw.x@127.0.0.1">>, <<255, 254, "@127.0.0.1">>, <<"räw@127.0.0.1"/utf8>>]] end).
 
 long_names() -> np_victim:with(fun(#{port := Port, node := Node}) ->
@@ -116,7 +121,8 @@ not_a_name_message() -> np_victim:with(fun(#{port := Port}) ->
          S = np_raw:open(Port),
          np_raw:send_handshake(S, M),
          refused(S, np_raw:recv_handshake(S))
-     end || M <- ["sok", "strue", <<"r", 0:160>>, <<"a", 0:128>>, "N", <<"N", 0:64>>, <<"X">>, <<0>>, <<255, 0:800>>]] end).
+     end || M <- ["sok", "strue", <<"r", 0:160>>, <<"a", 0:128>>, "N", <<"N", 0:64>>, <<"X">>, <<0>>,
+                  <<255, 0:800>>]] end).
 
 trailing_bytes_are_ignored() -> np_victim:with(fun(#{port := Port}) ->
     S = np_raw:open(Port),
@@ -146,7 +152,8 @@ signals_right_behind_the_reply() -> np_victim:with(fun(#{node := Node}) ->
     Name = name(),
     Fake = #{mode => header, name => Name, creation => 77},
     Me = np_raw:pid(Fake, 1),
-    Signals = [np_raw:frame(np_raw:signal(Fake, {6, Me, '', net_kernel}, {'$gen_call', {Me, {n, N}}, {is_auth, Node}})) || N <- [1, 2, 3]],
+    Signals = [np_raw:frame(np_raw:signal(Fake, {6, Me, '', net_kernel},
+                                          {'$gen_call', {Me, {n, N}}, {is_auth, Node}})) || N <- [1, 2, 3]],
     P = np_raw:connect(Node, #{name => Name, creation => 77}, [<<0:32>>, Signals]),
     [?assertEqual(yes, np_raw:recv_match(P, 3000, fun({_, {{n, K}, R}}) when K =:= N -> R end)) || N <- [1, 2, 3]],
     np_raw:close(P) end).
@@ -156,7 +163,8 @@ empty_and_huge_messages() -> np_victim:with(fun(#{port := Port}) ->
          S = np_raw:open(Port),
          gen_tcp:send(S, Bytes),
          ?assert(np_raw:is_closed(S, 1000), Bytes)
-     end || Bytes <- [<<0:16>>, <<0:32>>, <<16#ffff:16, 0:8000>>, [<<16#ffff:16>>, binary:copy(<<"N">>, 65535)], binary:copy(<<255>>, 1000000)]] end).
+     end || Bytes <- [<<0:16>>, <<0:32>>, <<16#ffff:16, 0:8000>>, [<<16#ffff:16>>, binary:copy(<<"N">>, 65535)],
+                      binary:copy(<<255>>, 1000000)]] end).
 
 random_bytes() -> np_victim:with(fun(#{port := Port}) ->
     rand:seed(exsss, {4, 5, 6}),
@@ -187,15 +195,19 @@ cut_at_every_byte() -> np_victim:with(fun(#{port := Port}) ->
      end || N <- lists:seq(0, 22)] end).
 
 storm_of_connections() -> np_victim:with(fun(#{port := Port, node := Node}) ->
-    [begin S = np_raw:open(Port), inet:setopts(S, [{linger, {true, 0}}]), np_raw:close(S) end || _ <- lists:seq(1, 2000)],
-    np_test:eventually(fun() -> P = np_raw:connect(Node, #{}), ok = np_raw:sync(P), np_raw:close(P), true end, 3000) end).
+    [begin S = np_raw:open(Port), inet:setopts(S, [{linger, {true, 0}}]), np_raw:close(S) end
+        || _ <- lists:seq(1, 2000)],
+    np_test:eventually(fun() -> P = np_raw:connect(Node, #{}), ok = np_raw:sync(P), np_raw:close(P), true end,
+                       3000) end).
 
-%% More unfinished handshakes than the node holds: it closes some at once, and still lets in who comes after they are gone.
+%% More unfinished handshakes than the node holds: it closes some at once, and still lets in who comes after they are
+%% gone.
 storm_of_silent_connections() -> np_victim:with(fun(#{port := Port, node := Node}) ->
     Sockets = [np_raw:open(Port) || _ <- lists:seq(1, 600)],
     timer:sleep(200),
     [np_raw:close(S) || S <- Sockets],
-    np_test:eventually(fun() -> P = np_raw:connect(Node, #{}), ok = np_raw:sync(P), np_raw:close(P), true end, 3000) end).
+    np_test:eventually(fun() -> P = np_raw:connect(Node, #{}), ok = np_raw:sync(P), np_raw:close(P), true end,
+                       3000) end).
 
 second(Node, Options) ->
     Name = name(),
@@ -266,11 +278,13 @@ stalls_end_after_seven_seconds() ->
         ?STATUS_OK(S),
         _ = np_raw:recv_handshake(S),
         gen_tcp:send(S, Then) end end,
-    Steps = [{nothing, fun(_) -> ok end}, {one_byte, fun(S) -> gen_tcp:send(S, <<0>>) end}, {length, fun(S) -> gen_tcp:send(S, <<0, 40>>) end},
+    Steps = [{nothing, fun(_) -> ok end}, {one_byte, fun(S) -> gen_tcp:send(S, <<0>>) end},
+             {length, fun(S) -> gen_tcp:send(S, <<0, 40>>) end},
              {half_a_name, fun(S) -> gen_tcp:send(S, binary:part(Name(), 0, 20)) end},
              {no_reply, AfterStatus(<<>>)}, {half_a_reply, AfterStatus(<<21:16, "r", 0:32>>)}],
     Self = self(),
-    [spawn_link(fun() -> S = np_raw:open(Port), Do(S), Self ! {What, np_raw:closes_within(S, 12000)} end) || {What, Do} <- Steps],
+    [spawn_link(fun() -> S = np_raw:open(Port), Do(S), Self ! {What, np_raw:closes_within(S, 12000)} end)
+        || {What, Do} <- Steps],
     Times = [receive {What, Ms} -> {What, Ms} after 15000 -> {What, never} end || {What, _} <- Steps],
     [?assert(is_integer(Ms) andalso Ms > 5500 andalso Ms < 9000, Times) || {_, Ms} <- Times],
     ?assert(length([L || L <- np_node:since(N, Mark), byte_size(L) > 0]) > 0, "nothing in the log"),
@@ -312,7 +326,8 @@ memory_is_flat_after_ten_thousand() ->
     {note, io_lib:format("VmRSS ~b kB after 2,000, ~b kB after 10,000", [Before, After])}.
 
 hostile(Node, Port, From, To) ->
-    Refs = [spawn_monitor(fun() -> [hostile_one(I rem 12, I, Node, Port) || I <- lists:seq(From + K, To - 1, 4)] end) || K <- lists:seq(0, 3)],
+    Refs = [spawn_monitor(fun() -> [hostile_one(I rem 12, I, Node, Port) || I <- lists:seq(From + K, To - 1, 4)] end)
+            || K <- lists:seq(0, 3)],
     [receive {'DOWN', Ref, _, _, Why} -> ?assertEqual(normal, Why) end || {_, Ref} <- Refs].
 
 hostile_one(Kind, I, Node, Port) ->
@@ -342,16 +357,21 @@ unique_name(I) -> iolist_to_binary(["hostile", integer_to_list(I), "@127.0.0.1"]
 hostile_packet(4, _, P, _) -> np_raw:send_bytes(P, <<16#ffffffff:32>>);
 hostile_packet(5, _, P, _) -> np_raw:send_packet(P, [<<131, 68, 0>>, rand:bytes(100)]);
 hostile_packet(6, _, P, _) -> np_raw:send_signal(P, {99, np_raw:pid(P, 1), ''});
-hostile_packet(7, I, P, _) -> np_raw:send_packet(P, [<<131, 68, 0, 104, 4, 97, 6>>, np_raw:encode(np_raw:pid(P, 1)), <<119, 0>>,
+hostile_packet(7, I, P, _) -> np_raw:send_packet(P, [<<131, 68, 0, 104, 4, 97, 6>>, np_raw:encode(np_raw:pid(P, 1)),
+                                                     <<119, 0>>,
                                                   atom_ext(["name", integer_to_list(I)])]); % no payload
-hostile_packet(8, _, P, _) -> np_raw:send_packet(P, [<<131, 68, 0>>, np_raw:encode({6, np_raw:pid(P, 1), '', net_kernel}), binary:copy(<<108, 0, 0, 0, 1>>, 100000)]);
+hostile_packet(8, _, P, _) -> np_raw:send_packet(P, [<<131, 68, 0>>, np_raw:encode({6, np_raw:pid(P, 1), '',
+    net_kernel}), binary:copy(<<108, 0, 0, 0, 1>>, 100000)]);
 hostile_packet(9, _, P, _) -> np_raw:send_packet(P, <<131, 70, 5:64, 2:64, "stray">>);
 hostile_packet(10, I, P, _) -> % an unfinished message of 60 kB, and a monitor and a link that stay
-    np_raw:send_packet(P, [<<131, 69, I:64, 9:64, 0>>, np_raw:encode({6, np_raw:pid(P, 1), '', net_kernel}), <<109, 5000000:32>>, binary:copy(<<1>>, 60000)]),
+    np_raw:send_packet(P, [<<131, 69, I:64, 9:64, 0>>, np_raw:encode({6, np_raw:pid(P, 1), '', net_kernel}),
+                           <<109, 5000000:32>>, binary:copy(<<1>>, 60000)]),
     np_raw:send_signal(P, {19, np_raw:pid(P, 2), ?COUNTER_SERVER, np_raw:ref(P, I)});
-hostile_packet(11, I, P, Node) -> % atoms nobody has seen, in messages to names nobody has, and to pids of an old creation
+%% atoms nobody has seen, in messages to names nobody has, and to pids of an old creation
+hostile_packet(11, I, P, Node) ->
     [np_raw:send_packet(P, [<<131, 68, 0, 104, 4, 97, 6>>, np_raw:encode(np_raw:pid(P, 1)), <<119, 0>>,
-                            atom_ext(["name", integer_to_list(I), $_, integer_to_list(K)]), atom_ext(["atom", integer_to_list(I)])]) || K <- [1, 2, 3]],
+                            atom_ext(["name", integer_to_list(I), $_, integer_to_list(K)]),
+                            atom_ext(["atom", integer_to_list(I)])]) || K <- [1, 2, 3]],
     np_raw:send_signal(P, {1, np_raw:pid(P, 1), np_raw:pid(atom_to_binary(Node), I, 0, 3)}),
     ok = np_raw:sync(P).
 

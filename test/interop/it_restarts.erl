@@ -6,9 +6,12 @@
 
 cases() ->
     [{C, #{native => true, slow => true, own_node => true, timeout => 60000}} || C <- [
-        beam_restarted, beam_killed_and_restarted, epmd_restarted, epmd_starts_late, stray_byte_on_the_epmd_socket, name_taken_at_epmd,
-        native_killed_and_restarted, node_before_its_seed, simultaneous_native_lower, simultaneous_native_higher, simultaneous_by_calls,
-        sigterm_ends_with_zero, second_sigterm_ends_at_once, sigterm_tells_the_watchers, sigint_is_like_sigterm, connection_reset_mid_message,
+        beam_restarted, beam_killed_and_restarted, epmd_restarted, epmd_starts_late, stray_byte_on_the_epmd_socket,
+        name_taken_at_epmd,
+        native_killed_and_restarted, node_before_its_seed, simultaneous_native_lower, simultaneous_native_higher,
+        simultaneous_by_calls,
+        sigterm_ends_with_zero, second_sigterm_ends_at_once, sigterm_tells_the_watchers, sigint_is_like_sigterm,
+        connection_reset_mid_message,
         disconnect_storm]].
 
 connected(B, Node) -> np_node:on(B, fun() -> lists:member(Node, nodes(hidden)) end).
@@ -18,11 +21,13 @@ eventually_connected(B, Node, Ms) ->
     ?assertEqual(ok, R),
     round(Took).
 
-counts(B, Node) -> ?assertEqual(1, np_node:on(B, fun() -> gen_server:call(np_node:worker(Node, ?COUNTER), increment) end)).
+counts(B, Node) -> ?assertEqual(1, np_node:on(B, fun() -> gen_server:call(np_node:worker(Node, ?COUNTER),
+    increment) end)).
 
 beam_restarted() -> beam_again(fun(B) -> np_node:stop_beam(B) end).
 
-beam_killed_and_restarted() -> beam_again(fun(#{os_pid := Pid}) -> os:cmd("kill -9 " ++ integer_to_list(Pid)), timer:sleep(50) end).
+beam_killed_and_restarted() -> beam_again(fun(#{os_pid := Pid}) -> os:cmd("kill -9 " ++ integer_to_list(Pid)),
+                                          timer:sleep(50) end).
 
 %% The seed goes and comes back: within 2 s of its start they are connected again.
 beam_again(End) ->
@@ -30,7 +35,8 @@ beam_again(End) ->
     B1 = np_node:beam(#{name => Name}),
     #{node := Node} = np_node:native(#{connect => [maps:get(node, B1)]}),
     eventually_connected(B1, Node, 3000),
-    Worker = np_node:on(B1, fun() -> P = np_node:worker(Node, ?COUNTER), spawn(fun() -> link(P), monitor(process, P), receive never -> ok end end), P end),
+    Worker = np_node:on(B1, fun() -> P = np_node:worker(Node, ?COUNTER),
+                        spawn(fun() -> link(P), monitor(process, P), receive never -> ok end end), P end),
     timer:sleep(100),
     End(B1),
     timer:sleep(3000), % the back-off is at its longest
@@ -38,7 +44,8 @@ beam_again(End) ->
     Ms = eventually_connected(B2, Node, 2000),
     counts(B2, Node),
     %% What was linked to the former incarnation is dead.
-    ?assertMatch({exit, {noproc, _}}, np_node:on(B2, fun() -> np_test:quietly(fun() -> gen_server:call(Worker, get) end) end)),
+    ?assertMatch({exit, {noproc, _}}, np_node:on(B2, fun() -> np_test:quietly(fun() ->
+        gen_server:call(Worker, get) end) end)),
     {note, io_lib:format("~b ms after its boot", [Ms])}.
 
 epmd_restarted() ->
@@ -48,13 +55,15 @@ epmd_restarted() ->
     ?assertEqual(pong, np_node:on(B, fun() -> net_adm:ping(Node) end)),
     [Alive, _] = string:split(atom_to_list(Node), "@"),
     ?assert(lists:keymember(Alive, 1, np_node:epmd_names(Port))),
-    Creation = fun() -> <<131, Pid/binary>> = term_to_binary(np_node:on(B, fun() -> erpc:call(Node, erlang, whereis, [net_kernel]) end)), binary:part(Pid, byte_size(Pid) - 4, 4) end,
+    Creation = fun() -> <<131, Pid/binary>> = term_to_binary(np_node:on(B,
+        fun() -> erpc:call(Node, erlang, whereis, [net_kernel]) end)), binary:part(Pid, byte_size(Pid) - 4, 4) end,
     Before = Creation(),
     np_node:stop_epmd(Epmd),
     timer:sleep(300),
     ?assertEqual(pong, np_node:on(B, fun() -> net_adm:ping(Node) end)), % connections live on
     _ = np_node:epmd(list_to_integer(Port)),
-    {Ms, R} = np_test:ms(fun() -> np_test:eventually(fun() -> lists:keymember(Alive, 1, np_node:epmd_names(Port)) end, 3500) end),
+    {Ms, R} = np_test:ms(fun() -> np_test:eventually(fun() -> lists:keymember(Alive, 1, np_node:epmd_names(Port)) end,
+                                                     3500) end),
     ?assertEqual(ok, R),
     ?assertEqual(Before, Creation()),
     B2 = np_node:beam(#{epmd => Port}),
@@ -80,7 +89,8 @@ name_taken_at_epmd() ->
     np_node:logged(N, 0, [Name]),
     np_raw:unlisten(L).
 
-%% epmd drops who writes on the socket; here somebody else drops the entry: the node's answer is the same as to a restart.
+%% epmd drops who writes on the socket; here somebody else drops the entry: the node's answer is the same as to a
+%% restart.
 stray_byte_on_the_epmd_socket() ->
     Epmd = #{port := Port} = np_node:epmd(),
     #{node := Node} = np_node:native(#{epmd => Port}),
@@ -103,11 +113,13 @@ native_killed_and_restarted() ->
         process_flag(trap_exit, true),
         R = monitor(process, Old),
         link(Old),
-        [receive {'DOWN', R, _, _, Why} -> {down, Why}; {'EXIT', Old, Why} -> {exit, Why} after 5000 -> none end || _ <- [1, 2]]
+        [receive {'DOWN', R, _, _, Why} -> {down, Why}; {'EXIT', Old, Why} -> {exit, Why} after 5000 -> none end
+            || _ <- [1, 2]]
     end)} end),
     timer:sleep(200),
     np_node:kill(N, "KILL"),
-    ?assertEqual([{down, noconnection}, {exit, noconnection}], receive {down, D} -> lists:sort(D) after 6000 -> none end),
+    ?assertEqual([{down, noconnection}, {exit, noconnection}], receive {down, D} -> lists:sort(D) after 6000 ->
+                 none end),
     ?assertMatch({exited, _}, np_node:wait_exit(N, 2000)),
     _ = np_node:restart(N),
     Ms = eventually_connected(B, Node, 2000),
@@ -157,13 +169,15 @@ simultaneous(Name) ->
     Worst = lists:max(Times),
     ?assert(Worst < 2000, Worst),
     %% And it holds.
-    ?assertEqual([], np_node:on(B, fun() -> net_kernel:monitor_nodes(true, [{node_type, all}]), np_test:collect(2500) end)),
+    ?assertEqual([], np_node:on(B, fun() -> net_kernel:monitor_nodes(true, [{node_type, all}]),
+                                np_test:collect(2500) end)),
     {note, io_lib:format("60 times; slowest ~b ms", [round(Worst)])}.
 
 %% Several BEAMs at once, connected by their first call.
 simultaneous_by_calls() ->
     Names = [np_node:unique(P) || P <- ["b", "y"]],
-    N = #{node := Node} = np_node:native(#{name => np_node:unique("n"), connect => [list_to_atom(X ++ "@127.0.0.1") || X <- Names]}),
+    N = #{node := Node} = np_node:native(#{name => np_node:unique("n"),
+                                           connect => [list_to_atom(X ++ "@127.0.0.1") || X <- Names]}),
     Beams = [np_node:beam(#{name => X}) || X <- Names],
     [counts(B, Node) || B <- Beams],
     [begin
@@ -188,7 +202,8 @@ sigterm_ends_with_zero() ->
 second_sigterm_ends_at_once() ->
     B = np_node:beam(#{}),
     N = #{node := Node} = np_node:native(#{}),
-    np_node:on(B, fun() -> P = np_node:worker(Node, ?KV), spawn(fun() -> gen_server:call(P, {await, <<"k">>, 30000}, 40000) end), timer:sleep(100) end),
+    np_node:on(B, fun() -> P = np_node:worker(Node, ?KV), spawn(fun() ->
+        gen_server:call(P, {await, <<"k">>, 30000}, 40000) end), timer:sleep(100) end),
     np_node:kill(N, "TERM"),
     np_node:kill(N, "TERM"),
     {Ms, R} = np_test:ms(fun() -> np_node:wait_exit(N, 5000) end),

@@ -6,9 +6,12 @@
 
 cases() ->
     [ping, ping_many, erpc_node, erlang_memory, erlang_nodes, dispatch_table, {native_pool_stats, #{native => true}},
-     undef_is_the_normal_undef, erpc_cast, {spawn_of_a_fun_is_refused, #{native => true}}, {spawn_of_unknown_function, #{native => true}},
-     spawn_request_with_link_and_monitor, {spawn_request_of_unknown_function, #{native => true}}, spawn_reply_flags, abandoned_call_leaves_nothing,
-     {rex_block_call, #{native => true}}, rpc_server_call, rpc_cast, erpc_multicall, erpc_many_at_once, registered_names,
+     undef_is_the_normal_undef, erpc_cast, {spawn_of_a_fun_is_refused, #{native => true}},
+     {spawn_of_unknown_function, #{native => true}},
+     spawn_request_with_link_and_monitor, {spawn_request_of_unknown_function, #{native => true}}, spawn_reply_flags,
+     abandoned_call_leaves_nothing,
+     {rex_block_call, #{native => true}}, rpc_server_call, rpc_cast, erpc_multicall, erpc_many_at_once,
+     registered_names,
      send_request_erpc, is_process_alive_of_workers, processes_are_listed, code_is_loaded, unknown_names_in_badrpc].
 
 main() -> np_node:main().
@@ -49,7 +52,8 @@ dispatch_table() ->
         {erlang, statistics, [wall_clock], fun({A, B}) -> is_integer(A) andalso is_integer(B) end},
         {erlang, statistics, [run_queue], fun is_integer/1},
         {erlang, processes, [], fun(L) -> lists:all(fun is_pid/1, L) end},
-        {erlang, registered, [], fun(L) -> lists:member(?COUNTER, L) andalso lists:member(net_kernel, L) andalso lists:member(rex, L) end},
+        {erlang, registered, [], fun(L) -> lists:member(?COUNTER, L) andalso lists:member(net_kernel, L)
+         andalso lists:member(rex, L) end},
         {erlang, whereis, [net_kernel], fun is_pid/1},
         {erlang, whereis, [nosuch], fun(X) -> X =:= undefined end}]],
     P = np_node:worker(?COUNTER),
@@ -72,7 +76,8 @@ undef_is_the_normal_undef() ->
         error:{exception, undef, [{no, such, [1, x], []}]} -> ok
     end,
     ?assertMatch({badrpc, {'EXIT', {undef, [{no, such, [], []} | _]}}}, rpc:call(main(), no, such, [])),
-    ?assertMatch({badrpc, {'EXIT', {undef, [{erlang, no_such_bif, [a], []} | _]}}}, rpc:call(main(), erlang, no_such_bif, [a])).
+    ?assertMatch({badrpc, {'EXIT', {undef, [{erlang, no_such_bif, [a], []} | _]}}},
+                 rpc:call(main(), erlang, no_such_bif, [a])).
 
 erpc_cast() ->
     ?assertEqual(ok, erpc:cast(main(), erlang, node, [])),
@@ -92,7 +97,8 @@ spawn_of_a_fun_is_refused() ->
 
 spawn_of_unknown_function() ->
     case np_test:quietly(fun() -> spawn_monitor(main(), no, such, [1]) end) of
-        {P, Ref} when is_pid(P) -> receive {'DOWN', Ref, process, P, Why} -> ?assertMatch({undef, _}, Why) after 1000 -> error(no_down) end;
+        {P, Ref} when is_pid(P) -> receive {'DOWN', Ref, process, P, Why} ->
+            ?assertMatch({undef, _}, Why) after 1000 -> error(no_down) end;
         {error, notsup} -> ok
     end,
     ?assertEqual(pong, net_adm:ping(main())).
@@ -164,7 +170,8 @@ erpc_many_at_once() ->
 registered_names() ->
     Names = erpc:call(main(), erlang, registered, []),
     [?assert(lists:member(N, Names), N) ||
-        N <- [?COUNTER, ?COUNTER_SERVER, ?COUNTER_SUP, ?ECHO, ?ECHO_SERVER, ?ECHO_SUP, ?KV, ?KV_SERVER, net_kernel, rex]],
+        N <- [?COUNTER, ?COUNTER_SERVER, ?COUNTER_SUP, ?ECHO, ?ECHO_SERVER, ?ECHO_SUP, ?KV, ?KV_SERVER, net_kernel,
+              rex]],
     [begin
          {ok, P} = gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id}),
          ?assert(is_integer(gen_server:call(P, get)))

@@ -7,7 +7,8 @@
 cases() ->
     [which_children_of_the_pool, count_children_of_the_pool, which_and_count_of_the_worker_supervisor, start_child,
      start_child_with_init_arguments, duplicate_is_already_started, terminate_child, temporary_is_not_restarted,
-     an_id_can_be_started_again, get_childspec, {task_supervisor_is_refused, #{native => true}}, unknown_request_answers,
+     an_id_can_be_started_again, get_childspec, {task_supervisor_is_refused, #{native => true}},
+     unknown_request_answers,
      {bad_child_specs_are_errors, #{native => true}}, thousand_children].
 
 main() -> np_node:main().
@@ -21,7 +22,8 @@ start_child(Ref, More, Restart) ->
 which_children_of_the_pool() ->
     Children = supervisor:which_children({?COUNTER, main()}),
     [?assertMatch({_, Pid, Type, Mods} when (is_pid(Pid) orelse Pid =:= restarting orelse Pid =:= undefined)
-                  andalso (Type =:= worker orelse Type =:= supervisor) andalso (is_list(Mods) orelse Mods =:= dynamic), C) || C <- Children],
+                  andalso (Type =:= worker orelse Type =:= supervisor)
+                      andalso (is_list(Mods) orelse Mods =:= dynamic), C) || C <- Children],
     Pids = [P || {_, P, _, _} <- Children],
     [?assert(lists:member(np_node:whereis(Name), Pids)) || Name <- [?COUNTER_SERVER, ?COUNTER_SUP]].
 
@@ -44,7 +46,8 @@ which_and_count_of_the_worker_supervisor() ->
 
 %% The workers of a supervisor and of the supervisors below it (a worker supervisor's children are its segments).
 workers_below(Sup) ->
-    lists:flatmap(fun({_, Pid, supervisor, _}) -> workers_below(Pid); (Worker) -> [Worker] end, supervisor:which_children(Sup)).
+    lists:flatmap(fun({_, Pid, supervisor, _}) -> workers_below(Pid); (Worker) -> [Worker] end,
+                  supervisor:which_children(Sup)).
 
 start_child() ->
     Id = np_node:unique("sc"),
@@ -81,15 +84,18 @@ temporary_is_not_restarted() ->
     Id = np_node:unique("temp"),
     {ok, P} = start_child(ref(Id), [], temporary),
     exit(P, kill),
-    np_test:eventually(fun() -> {error, not_registered} =:= gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id}) end),
-    ?assertEqual({error, not_registered}, begin timer:sleep(100), gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id}) end).
+    np_test:eventually(fun() -> {error, not_registered} =:= gen_server:call({?COUNTER_SERVER, main()},
+        {whereis, Id}) end),
+    ?assertEqual({error, not_registered}, begin timer:sleep(100), gen_server:call({?COUNTER_SERVER, main()},
+        {whereis, Id}) end).
 
 an_id_can_be_started_again() ->
     Id = np_node:unique("again"),
     {ok, P} = start_child(ref(Id), [], temporary),
     gen_server:call(P, {add, 5}),
     exit(P, kill),
-    np_test:eventually(fun() -> {error, not_registered} =:= gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id}) end),
+    np_test:eventually(fun() -> {error, not_registered} =:= gen_server:call({?COUNTER_SERVER, main()},
+        {whereis, Id}) end),
     {ok, New} = start_child(ref(Id), [], temporary),
     ?assertNotEqual(P, New),
     ?assertEqual({ok, New}, gen_server:call({?COUNTER_SERVER, main()}, {whereis, Id})),
@@ -103,7 +109,8 @@ get_childspec() ->
     ?assertEqual({error, not_found}, supervisor:get_childspec({?COUNTER, main()}, no_such_child)).
 
 task_supervisor_is_refused() ->
-    ?assertEqual({error, notsup}, gen_server:call(sup(), {start_task, [{node(), self(), self()}, monitor], temporary, nil})).
+    ?assertEqual({error, notsup}, gen_server:call(sup(), {start_task, [{node(), self(), self()}, monitor], temporary,
+                                                          nil})).
 
 unknown_request_answers() ->
     {Ms, _} = np_test:ms(fun() -> gen_server:call(sup(), {no, such, request}, 1000) end),
@@ -114,13 +121,16 @@ bad_child_specs_are_errors() ->
     [begin
          R = np_test:quietly(fun() -> gen_server:call(sup(), {start_child, Spec}, 1000) end),
          ?assertMatch({error, _}, R)
-     end || Spec <- [x, {}, {{a, b, []}, permanent, 5000, worker, [a]}, {{a, b, [not_a_ref]}, permanent, 5000, worker, [a]},
-                     {{a, b, c}, permanent, 5000, worker, [a]}, {{a, b, [ref(1) | improper]}, permanent, 5000, worker, [a]},
+     end || Spec <- [x, {}, {{a, b, []}, permanent, 5000, worker, [a]},
+                     {{a, b, [not_a_ref]}, permanent, 5000, worker, [a]},
+                     {{a, b, c}, permanent, 5000, worker, [a]}, {{a, b, [ref(1) | improper]}, permanent, 5000, worker,
+                         [a]},
                      {{a, b, [{ref, 'Elixir.Other.Worker'}]}, sometimes, 5000, worker, [a]}]],
     ?assertMatch([{specs, _} | _], supervisor:count_children(sup())).
 
 thousand_children() ->
-    Pids = [begin {ok, P} = start_child(ref({thousand, np_node:unique("t")}), [], temporary), P end || _ <- lists:seq(1, 1000)],
+    Pids = [begin {ok, P} = start_child(ref({thousand, np_node:unique("t")}), [], temporary), P end
+            || _ <- lists:seq(1, 1000)],
     ?assertEqual(1000, length(lists:usort(Pids))),
     Listed = [P || {_, P, _, _} <- workers_below(sup())],
     ?assertEqual([], Pids -- Listed),

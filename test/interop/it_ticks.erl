@@ -7,7 +7,8 @@
 cases() ->
     [{C, Options#{slow => true, own_node => true, timeout => 90000}}
      || {C, Options} <- [{idle_stays_connected, #{}}, {hundred_megabytes_over_a_slow_link, #{}},
-                         {frozen_node_is_noticed_and_rejoins, #{native => true}}, {frozen_beam_is_noticed_and_rejoins, #{native => true}}]].
+                         {frozen_node_is_noticed_and_rejoins, #{native => true}},
+                         {frozen_beam_is_noticed_and_rejoins, #{native => true}}]].
 
 -define(TICKS, ["tick_time_s: 8"]).
 
@@ -61,7 +62,8 @@ frozen_node_is_noticed_and_rejoins() ->
     np_node:kill(N, "CONT"),
     ?assertEqual(net_tick_timeout, Event),
     ?assert(Ms > 5000 andalso Ms < 13000, Ms),
-    {Back, ok} = np_test:ms(fun() -> np_test:eventually(fun() -> [Node] =:= np_node:on(B, fun() -> nodes(hidden) end) end, 5000) end),
+    {Back, ok} = np_test:ms(fun() -> np_test:eventually(fun() -> [Node] =:= np_node:on(B,
+        fun() -> nodes(hidden) end) end, 5000) end),
     ?assertEqual(1, np_node:on(B, fun() -> gen_server:call(np_node:worker(Node, ?COUNTER), increment) end)),
     {note, io_lib:format("nodedown after ~b ms, back ~b ms after -CONT", [round(Ms), round(Back)])}.
 
@@ -74,7 +76,8 @@ frozen_beam_is_noticed_and_rejoins() ->
     Mark = np_node:mark(N),
     #{os_pid := OsPid} = B,
     os:cmd("kill -STOP " ++ integer_to_list(OsPid)),
-    {Ms, Seen} = np_test:ms(fun() -> np_test:eventually(fun() -> [L || L <- np_node:since(N, Mark), string:find(L, atom_to_list(maps:get(node, B))) =/= nomatch] =/= [] end, 15000) end),
+    {Ms, Seen} = np_test:ms(fun() -> np_test:eventually(fun() -> [L || L <- np_node:since(N, Mark),
+        string:find(L, atom_to_list(maps:get(node, B))) =/= nomatch] =/= [] end, 15000) end),
     timer:sleep(500),
     os:cmd("kill -CONT " ++ integer_to_list(OsPid)),
     ?assertEqual(ok, Seen),

@@ -5,7 +5,8 @@
 -include("np_test.hrl").
 
 cases() ->
-    [configured_ids_are_there, counter, {counter_has_64_bits, #{native => true}}, echo_counts_casts, kv_put_get_delete_size, kv_ttl,
+    [configured_ids_are_there, counter, {counter_has_64_bits, #{native => true}}, echo_counts_casts,
+     kv_put_get_delete_size, kv_ttl,
      kv_await_of_present, kv_await_is_deferred, kv_await_times_out, kv_many_awaits, kv_binary_values, kv_unhandled,
      server_start_worker, server_ids_of_any_kind, server_unknown_call, workers_are_independent].
 
@@ -14,7 +15,8 @@ kv() -> np_node:worker(?KV).
 
 configured_ids_are_there() ->
     Pids = [begin {ok, P} = gen_server:call({S, main()}, {whereis, Id}), P end
-            || {S, Id} <- [{?COUNTER_SERVER, 1}, {?COUNTER_SERVER, 2}, {?COUNTER_SERVER, 3}, {?ECHO_SERVER, 1}, {?ECHO_SERVER, 2}, {?KV_SERVER, 1}]],
+            || {S, Id} <- [{?COUNTER_SERVER, 1}, {?COUNTER_SERVER, 2}, {?COUNTER_SERVER, 3}, {?ECHO_SERVER, 1},
+                           {?ECHO_SERVER, 2}, {?KV_SERVER, 1}]],
     ?assertEqual(6, length(lists:usort(Pids))).
 
 counter() ->
@@ -124,9 +126,11 @@ server_start_worker() ->
 %% Ids are compared as OTP compares terms: 1 and 1.0 are two.
 server_ids_of_any_kind() ->
     Unique = erlang:unique_integer([positive]),
-    Ids = [Unique, float(Unique), {Unique, a}, integer_to_list(Unique), integer_to_binary(Unique), list_to_atom("id" ++ integer_to_list(Unique)),
+    Ids = [Unique, float(Unique), {Unique, a}, integer_to_list(Unique), integer_to_binary(Unique),
+           list_to_atom("id" ++ integer_to_list(Unique)),
            -Unique, Unique + (1 bsl 80), [Unique | improper], #{id => Unique}, {self(), make_ref()}],
-    Started = [{Id, begin {ok, P} = gen_server:call({?ECHO_SERVER, main()}, {start_worker, Id, []}), P end} || Id <- Ids],
+    Started = [{Id, begin {ok, P} = gen_server:call({?ECHO_SERVER, main()}, {start_worker, Id, []}), P end}
+               || Id <- Ids],
     ?assertEqual(length(Ids), length(lists:usort([P || {_, P} <- Started]))),
     [?assertEqual({ok, P}, gen_server:call({?ECHO_SERVER, main()}, {whereis, Id})) || {Id, P} <- Started],
     [ok = gen_server:call({?ECHO_SUP, main()}, {terminate_child, P}) || {_, P} <- Started].

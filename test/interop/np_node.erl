@@ -5,7 +5,8 @@
 -export([start/0, stop/0, owner_gone/1, mode/0, print_logs_of/1, show_log/1]).
 -export([sanitizer_findings/0]).
 -export([start_main/0, stop_main/0, main/0, main_info/0]).
--export([native/1, kill/2, wait_exit/2, alive/1, restart/1, log/1, mark/1, since/2, logged/3, rss_kb/1, rss/1, sanitized/0]).
+-export([native/1, kill/2, wait_exit/2, alive/1, restart/1, log/1, mark/1, since/2, logged/3, rss_kb/1, rss/1,
+         sanitized/0]).
 -export([beam/1, on/2, on/3, stop_beam/1, beam_logs/0, allow_log_line/2, allowed_log_lines/0, lines/1]).
 -export([epmd/0, epmd/1, stop_epmd/1, epmd_names/1, free_port/0]).
 -export([worker/1, worker/2, whereis/1, unique/1, cookie/0]).
@@ -31,7 +32,8 @@ on_end(Fun) -> call({on_end, self(), Fun}).
 show_log(Native) -> call({show, self(), log(Native)}).
 
 print_logs_of(Owner) ->
-    [io:format("    -- ~s~n~ts", [filename:basename(File), [["    ", L, $\n] || L <- tail(File, 12)]]) || File <- call({logs_of, Owner})],
+    [io:format("    -- ~s~n~ts", [filename:basename(File), [["    ", L, $\n] || L <- tail(File, 12)]])
+        || File <- call({logs_of, Owner})],
     ok.
 
 call(Request) ->
@@ -123,7 +125,8 @@ command(beam, Base, Options, _) ->
     Ticks = [T || "tick_time_s: " ++ T <- maps:get(node, Options, [])],
     {os:find_executable("erl"),
      ["-noinput", "-hidden", "-name", filename:basename(Base) ++ "@127.0.0.1", "-setcookie", ?COOKIE,
-      "-pa", filename:join(dir(), "ebin"), "-run", "np_standin", "main"] ++ lists:append([["-kernel", "net_ticktime", T] || T <- Ticks])}.
+      "-pa", filename:join(dir(), "ebin"), "-run", "np_standin", "main"] ++ lists:append([["-kernel", "net_ticktime",
+          T] || T <- Ticks])}.
 
 config(Node, Cookie, Options) ->
     Connect = lists:join(", ", [atom_to_list(N) || N <- maps:get(connect, Options, [])]),
@@ -272,7 +275,8 @@ worker(Node, Pool) ->
     Module = list_to_atom(atom_to_list(Pool) ++ ".Worker"),
     Sup = list_to_atom(atom_to_list(Pool) ++ ".WorkerSupervisor"),
     Ref = {ref, Module, {node(), os:getpid(), erlang:unique_integer([positive])}},
-    {ok, Pid} = gen_server:call({Sup, Node}, {start_child, {{Module, start_link, [Ref, []]}, temporary, 5000, worker, [Module]}}),
+    {ok, Pid} = gen_server:call({Sup, Node}, {start_child, {{Module, start_link, [Ref, []]}, temporary, 5000, worker,
+                                                            [Module]}}),
     Pid.
 
 %% The pid behind a registered name of the shared node.
@@ -342,7 +346,8 @@ epmd_names(Port) ->
             gen_tcp:close(S),
             case Text of
                 <<_:32, Names/binary>> ->
-                    {match, Found} = case re:run(Names, "name (\\S+) at port (\\d+)", [global, {capture, all_but_first, list}]) of
+                    {match, Found} = case re:run(Names, "name (\\S+) at port (\\d+)",
+                                                 [global, {capture, all_but_first, list}]) of
                         nomatch -> {match, []};
                         M -> M
                     end,

@@ -66,7 +66,8 @@ start(S, Options) ->
 
 agreed(#{flags := Mine} = Peer, Theirs) ->
     Agreed = expand(Mine) band expand(Theirs),
-    Peer#{agreed => Agreed, their_flags => Theirs, mode => case Agreed band ?HEADER_FLAGS of 0 -> pass; _ -> header end}.
+    Peer#{agreed => Agreed, their_flags => Theirs, mode => case Agreed band ?HEADER_FLAGS of 0 -> pass;
+          _ -> header end}.
 
 expand(Flags) when Flags band ?M25_DIGEST =/= 0 -> Flags bor ?M25;
 expand(Flags) -> Flags.
@@ -177,7 +178,8 @@ recv_signal(#{mode := Mode} = Peer, Ms, Parts) ->
         {error, Reason} -> {error, Reason};
         <<131, 68, 0, Terms/binary>> when Mode =:= header -> terms(Terms);
         <<131, 69, Seq:64, 1:64, 0, Terms/binary>> when Mode =:= header, Seq > 0 -> terms(Terms);
-        <<131, 69, Seq:64, _:64, 0, Part/binary>> when Mode =:= header, Seq > 0 -> recv_signal(Peer, Ms, Parts#{Seq => [Part]});
+        <<131, 69, Seq:64, _:64, 0, Part/binary>> when Mode =:= header,
+        Seq > 0 -> recv_signal(Peer, Ms, Parts#{Seq => [Part]});
         <<131, 70, Seq:64, 1:64, Part/binary>> when Mode =:= header ->
             terms(iolist_to_binary(lists:reverse([Part | maps:get(Seq, Parts)])));
         <<131, 70, Seq:64, _:64, Part/binary>> when Mode =:= header ->
@@ -255,4 +257,5 @@ pid(Name, Num, Serial, Creation) ->
 ref(#{name := Name, creation := Creation}, Id) -> ref(Name, Creation, [Id, 2, 3]).
 
 ref(Name, Creation, Ids) ->
-    binary_to_term(<<131, 90, (length(Ids)):16, 119, (byte_size(Name)), Name/binary, Creation:32, (<< <<I:32>> || I <- Ids >>)/binary>>).
+    binary_to_term(<<131, 90, (length(Ids)):16, 119, (byte_size(Name)), Name/binary, Creation:32,
+                     (<< <<I:32>> || I <- Ids >>)/binary>>).

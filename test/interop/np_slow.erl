@@ -30,9 +30,11 @@ answer(S, ProxyPort) ->
         {ok, <<Len:16>>} ->
             {ok, Request} = gen_tcp:recv(S, Len, 5000),
             case Request of
-                <<120, _/binary>> -> gen_tcp:send(S, <<118, 0, 77:32>>), gen_tcp:recv(S, 0); % stays open, as epmd's does
+                %% stays open, as epmd's does
+                <<120, _/binary>> -> gen_tcp:send(S, <<118, 0, 77:32>>), gen_tcp:recv(S, 0);
                 <<122, Name/binary>> ->
-                    gen_tcp:send(S, <<119, 0, ProxyPort:16, 72, 0, 6:16, 5:16, (byte_size(Name)):16, Name/binary, 0:16>>),
+                    gen_tcp:send(S, <<119, 0, ProxyPort:16, 72, 0, 6:16, 5:16, (byte_size(Name)):16, Name/binary,
+                                      0:16>>),
                     gen_tcp:close(S);
                 _ -> gen_tcp:close(S)
             end;

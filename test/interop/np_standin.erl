@@ -27,7 +27,8 @@ start_pool({Pool, Type, _}) ->
 %% shows, so the worker supervisor is a small one of our own, and its which_children/count_children are OTP's shape.
 start_sup(Name, dynamic, Type) -> gen_server:start_link({local, Name}, ?MODULE, {sup, Type, name_pool(Name)}, []);
 start_sup(Name, Strategy, Children) ->
-    supervisor:start_link({local, Name}, np_standin_sup, {#{strategy => Strategy, intensity => 100, period => 1}, Children}).
+    supervisor:start_link({local, Name}, np_standin_sup, {#{strategy => Strategy, intensity => 100, period => 1},
+                                                          Children}).
 
 name_pool(Name) -> list_to_atom(filename:rootname(atom_to_list(Name))).
 
@@ -37,7 +38,8 @@ start_link(Type, Ref, Args) -> gen_server:start_link(?MODULE, {worker, Type, Ref
 
 start_worker(Pool, _Type, Id) ->
     M = name(Pool, "Worker"),
-    gen_server:call(name(Pool, "WorkerSupervisor"), {start_child, {{M, start_link, [{ref, M, Id}, []]}, permanent, 5000, worker, [M]}}).
+    gen_server:call(name(Pool, "WorkerSupervisor"), {start_child, {{M, start_link, [{ref, M, Id}, []]}, permanent,
+        5000, worker, [M]}}).
 
 init({worker, Type, _Ref, _Args}) -> {ok, {Type, worker_state(Type)}};
 init({server, Pool, Type}) -> {ok, {server, Pool, Type}};
@@ -71,7 +73,8 @@ handle_call({whereis, Id}, _, {server, Pool, _} = S) ->
     {reply, gen_server:call(name(Pool, "WorkerSupervisor"), {whereis, {ref, name(Pool, "Worker"), Id}}), S};
 handle_call({start_worker, Id, _}, _, {server, Pool, Type} = S) -> {reply, start_worker(Pool, Type, Id), S};
 handle_call({whereis, Ref}, _, {sup, _, _, Children} = S) ->
-    {reply, case [P || {P, {R, _}} <- maps:to_list(Children), R =:= Ref] of [P] -> {ok, P}; [] -> {error, not_registered} end, S};
+    {reply, case [P || {P, {R, _}} <- maps:to_list(Children), R =:= Ref] of [P] -> {ok, P};
+     [] -> {error, not_registered} end, S};
 handle_call({start_child, {{_, _, [Ref | Args]}, Restart, _, _, _}}, _, {sup, Type, Pool, Children} = S) ->
     case [P || {P, {R, _}} <- maps:to_list(Children), R =:= Ref] of
         [P] -> {reply, {error, {already_started, P}}, S};

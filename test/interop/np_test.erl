@@ -117,7 +117,8 @@ title(M, F) -> lists:flatten(io_lib:format("~s:~s", [M, F])).
 
 %% The innermost line of the suite itself, else of anything.
 place(M, Stack) ->
-    Lines = [{Mod, proplists:get_value(line, Loc)} || {Mod, _, _, Loc} <- Stack, proplists:get_value(line, Loc) =/= undefined],
+    Lines = [{Mod, proplists:get_value(line, Loc)} || {Mod, _, _, Loc} <- Stack,
+             proplists:get_value(line, Loc) =/= undefined],
     case {lists:keyfind(M, 1, Lines), Lines} of
         {{Mod, Line}, _} -> io_lib:format("~s.erl:~b", [Mod, Line]);
         {false, [{Mod, Line} | _]} -> io_lib:format("~s.erl:~b", [Mod, Line]);
@@ -141,7 +142,8 @@ closing_checks(Main) ->
 sanitizers() ->
     case np_node:sanitizer_findings() of
         [] -> ok;
-        Lines -> {failed, error, [lists:flatten(L) || L <- lists:sublist([unicode:characters_to_list(L) || L <- Lines], 5)], []}
+        Lines -> {failed, error, [lists:flatten(L) || L <- lists:sublist([unicode:characters_to_list(L)
+            || L <- Lines], 5)], []}
     end.
 
 beam_logs() ->

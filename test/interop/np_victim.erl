@@ -1,4 +1,5 @@
-%% The node that hostile peers attack, with a well-behaved BEAM node that calls it all the while: what a case does to the
+%% The node that hostile peers attack, with a well-behaved BEAM node that calls it all the while: what a case does to
+%% the
 %% one must not be felt by the other. Started at first use; started again if a case killed it.
 -module(np_victim).
 -export([with/1, caller/1]).
@@ -14,14 +15,16 @@ with(Fun) ->
     timer:sleep(50),
     case np_node:alive(Native) of
         true -> ok;
-        false -> error({node_died, np_node:wait_exit(Native, 1000), lists:nthtail(max(0, length(np_node:lines(np_node:log(Native))) - 5),
+        false -> error({node_died, np_node:wait_exit(Native, 1000), lists:nthtail(max(0,
+            length(np_node:lines(np_node:log(Native))) - 5),
                                                                                   np_node:lines(np_node:log(Native)))})
     end,
     np_test:eventually(fun() -> #{calls := Calls} = seen(Beam), Calls > 0 end, 3000),
     #{failed := Failed, downs := Downs, worst := Worst} = seen(Beam),
     case {Failed, Downs, Worst < ?WORST_MS} of
         {0, 0, true} -> Result;
-        _ -> error({others_disturbed, #{failed_calls => Failed, nodedowns => Downs, worst_ms => Worst, before => Before}})
+        _ -> error({others_disturbed, #{failed_calls => Failed, nodedowns => Downs, worst_ms => Worst,
+                                        before => Before}})
     end.
 
 get_victim() ->
