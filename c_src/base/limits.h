@@ -30,11 +30,11 @@
 /* on top, for the signals that must not fail (exits, downs, replies that say overloaded); above that the connection is
  * closed */
 #define NP_OUT_RESERVE_BYTES (16u << 20)
-#define NP_TICKTIME_S       60   /* net_ticktime of OTP */
-#define NP_RECONNECT_MIN_MS 100  /* first retry of a seed, doubled with jitter ... */
-#define NP_RECONNECT_MAX_MS 1000 /* ... up to this, so that a seed that comes back is found within 2 s */
-#define NP_EPMD_RETRY_MS    1000 /* re-registration after epmd died; OTP's own is 2 s */
-#define NP_DISCOVER_MS      5000 /* how often a peer is asked for the nodes it knows */
+#define NP_TICKTIME_S        60   /* net_ticktime of OTP */
+#define NP_RECONNECT_MIN_MS  100  /* first retry of a seed, doubled with jitter ... */
+#define NP_RECONNECT_MAX_MS  1000 /* ... up to this, so that a seed that comes back is found within 2 s */
+#define NP_EPMD_RETRY_MS     1000 /* re-registration after epmd died; OTP's own is 2 s */
+#define NP_DISCOVER_MS       5000 /* how often a peer is asked for the nodes it knows */
 
 /* ---- processes ---- */
 #define NP_PROCS_MAX    (1u << 27) /* OTP's own highest process limit */
@@ -56,16 +56,16 @@
 #define NP_SEGMENTS_MAX      4096 /* of one pool */
 
 /* ---- syn ---- */
-#define NP_SYN_SCOPES_MAX     1024        /* scope processes: two a scope; AdvancedPool has some six scopes a pool */
-#define NP_SYN_ENTRIES_MAX    (1u << 26)  /* names, or memberships, of one scope process, of all nodes together */
-#define NP_SYN_NAME_BYTES_MAX (64u << 10) /* a name or group; worker refs have some 50 */
-#define NP_SYN_META_BYTES_MAX (1u << 20)  /* metadata of one name: it is sent to every node, and kept there */
-#define NP_SYN_SLICE          2000        /* names put into or taken from an ack_sync at a time: about a millisecond */
-#define NP_SYN_RETRY_MIN_MS   20          /* a scope process that died is looked for again after this, doubled ... */
-#define NP_SYN_RETRY_MS       1000        /* ... up to this; a node without the scope is asked as often */
-#define NP_SYN_ACKS_BURST     4           /* discovers of one peer that are answered at once ... */
-#define NP_SYN_ACK_MS         1000        /* ... and then one in this time: an answer is a list of all our names */
-#define NP_SYN_EARLY_BYTES    (64u << 20) /* kept of what a peer sends before its ack_sync, which is then asked for anew */
+#define NP_SYN_SCOPES_MAX     1024         /* scope processes: two a scope; AdvancedPool has some six scopes a pool */
+#define NP_SYN_ENTRIES_MAX    (1u << 26)   /* names, or memberships, of one scope process, of all nodes together */
+#define NP_SYN_NAME_BYTES_MAX (64u << 10)  /* a name or group; worker refs have some 50 */
+#define NP_SYN_META_BYTES_MAX (1u << 20)   /* metadata of one name: it is sent to every node, and kept there */
+#define NP_SYN_SLICE          2000         /* names put into or taken from an ack_sync at a time: about a millisecond */
+#define NP_SYN_RETRY_MIN_MS   20           /* a scope process that died is looked for again after this, doubled ... */
+#define NP_SYN_RETRY_MS       1000         /* ... up to this; a node without the scope is asked as often */
+#define NP_SYN_ACKS_BURST     4            /* discovers of one peer that are answered at once ... */
+#define NP_SYN_ACK_MS         1000         /* ... and then one in this time: an answer is a list of all our names */
+#define NP_SYN_EARLY_BYTES    (64u << 20)  /* kept of what a peer sends before its ack_sync; above it start over */
 #define NP_SYN_HELD_BYTES     (128u << 20) /* kept for a peer that takes no more, or whose ack_sync is being built */
 #define NP_SYN_OVERLOAD_MS    50           /* how long a peer that takes no more is left alone */
 #define NP_SYN_SKEW_NS        UINT64_C(86400000000000) /* a day: further in the future is no clock that is only off */

@@ -1,9 +1,9 @@
 /*
  * syn.h - a node's membership in syn scopes (syn 3.3.0 to 3.4.1): registry, process groups, discovery, conflicts.
  *
- * A machine without IO, main thread. One np_syn per node; in it one np_syn_scope per scope process, that is two for each
- * syn scope S: the registry, registered as syn_registry_S, and the groups, syn_pg_S. Messages that arrive for such a
- * process, what became of watched processes and connections, and the time go in; what it has to send goes out through
+ * A machine without IO, main thread. One np_syn per node; in it one np_syn_scope per scope process, that is two for
+ * each syn scope S: the registry, registered as syn_registry_S, and the groups, syn_pg_S. Messages that arrive for such
+ * a process, what became of watched processes and connections, and the time go in; what it has to send goes out through
  * np_syn_io. Mirrors syn_gen_scope, syn_registry and syn_pg, plus what a hidden node owes: it discovers every peer
  * itself, since syn on the other side looks at visible nodes only.
  *
@@ -99,11 +99,12 @@ void np_syn_clock(np_syn *syn, uint64_t now_ms, uint64_t now_ns);
 /* ---- scopes ---- */
 
 /*
- * Joins: `self` is the process that is, or is going to be, registered under np_syn_scope_process(). Watches and
- * discovers all peers. NP_EEXIST, NP_EINVAL (empty, or longer than the names of syn's processes and tables allow),
- * NP_ELIMIT, NP_ENOMEM.
+ * Joins: `self` is the process that is, or is going to be, registered under np_syn_scope_process(); owner is for the
+ * caller's use. Watches and discovers all peers. NP_EEXIST, NP_EINVAL (empty, or longer than the names of syn's
+ * processes and tables allow), NP_ELIMIT, NP_ENOMEM.
  */
-int np_syn_open(np_syn *syn, np_syn_kind kind, const char *name, size_t len, const np_pid *self, np_syn_scope **scope);
+int np_syn_open(np_syn *syn, np_syn_kind kind, const char *name, size_t len, const np_pid *self, void *owner,
+                np_syn_scope **scope);
 
 /* Leaves. All names or groups in it are forgotten. The peers learn of it by the end of the scope's process. */
 void np_syn_close(np_syn_scope **scope);
@@ -120,7 +121,6 @@ np_str np_syn_scope_name(const np_syn_scope *scope);         /* S */
 const char *np_syn_scope_process(const np_syn_scope *scope); /* "syn_registry_S" or "syn_pg_S" */
 const np_pid *np_syn_scope_pid(const np_syn_scope *scope);
 np_syn *np_syn_of(const np_syn_scope *scope);
-void np_syn_scope_set_owner(np_syn_scope *scope, void *owner); /* for the caller's use */
 void *np_syn_scope_owner(const np_syn_scope *scope);
 
 /* ---- peers ---- */
@@ -194,7 +194,7 @@ int np_syn_lookup(np_syn_scope *scope, np_in name, np_pid *pid, np_in *meta);
 int np_syn_join(np_syn_scope *scope, np_in group, const np_pid *pid, np_in meta); /* as np_syn_register */
 int np_syn_leave(np_syn_scope *scope, np_in group, const np_pid *pid);            /* as np_syn_unregister */
 
-/* Calls visit for each member; on which nothing may be changed from within. Returns their number (visit may be NULL). */
+/* Calls visit (may be NULL) for each member; nothing may be changed from within. Returns their number. */
 typedef void (*np_syn_visit)(void *arg, const np_pid *pid, np_in meta);
 uint32_t np_syn_members(np_syn_scope *scope, np_in group, bool local_only, np_syn_visit visit, void *arg);
 
@@ -204,8 +204,8 @@ uint32_t np_syn_publish(np_syn_scope *scope, np_in group, bool local_only, np_in
 /* ---- as requester: processes of other nodes ---- */
 
 typedef enum np_syn_request {
-    NP_SYN_ASK_REGISTER,   /* and join: name or group, pid, meta */
-    NP_SYN_ASK_UNREGISTER, /* and leave: name or group, pid */
+    NP_SYN_ASK_SET,   /* register or join: name or group, pid, metadata */
+    NP_SYN_ASK_UNSET, /* unregister or leave: name or group, pid */
 } np_syn_request;
 
 /* Builds the request that is to be sent as a gen_server call to np_syn_scope_process() at pid's node. */
@@ -214,7 +214,7 @@ void np_syn_ask(const np_syn_scope *scope, np_syn_request kind, np_in name, cons
 
 /* Its answer: applies it (syn excludes the requester from its broadcast). 0; NP_EEXIST (taken), NP_ENOPROC (not
  * alive), NP_ENOENT (unknown, or the name is not of this pid there), NP_EPROTO (anything else). */
-int np_syn_answered(np_syn_scope *scope, np_syn_request kind, np_in name, const np_pid *pid, np_in meta, np_in answer);
+int np_syn_answered(np_syn_scope *scope, np_syn_request kind, np_in name, const np_pid *pid, np_in answer);
 
 /* ---- looking in ---- */
 
@@ -229,7 +229,8 @@ void np_syn_get_stats(const np_syn_scope *scope, np_syn_stats *stats);
 /* Bytes of memory held, all scopes together. Counted as they are asked for, without the allocator's own. */
 size_t np_syn_memory(const np_syn *syn);
 
-/* All entries, in no order; nothing may be changed meanwhile. From *at = NULL; false at the end. meta may be NULL. */
-bool np_syn_next_entry(const np_syn_scope *scope, void **at, np_in *name, np_pid *pid, np_in *meta, uint64_t *time_ns);
+/* Visits all entries, in no order, until visit returns false (then false); nothing may be changed meanwhile. */
+typedef bool (*np_syn_visit_entry)(void *arg, np_in name, const np_pid *pid, np_in meta, uint64_t time_ns);
+bool np_syn_each_entry(const np_syn_scope *scope, np_syn_visit_entry visit, void *arg);
 
 #endif
