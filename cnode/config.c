@@ -12,6 +12,8 @@
 #include "cnode/config_file.h"
 #include "cnode/paths.h"
 
+#include <native_pool/term.h>
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -49,6 +51,8 @@ typedef struct raw_node {
     unsigned cookies_count;
     char **connect;
     unsigned connect_count;
+    char **scopes;
+    unsigned scopes_count;
     bool *hidden;
     char *listen_address;
     int64_t *port;
@@ -114,6 +118,7 @@ static const cyaml_schema_field_t node_fields[] = {
     CYAML_FIELD_STRING_PTR("cookie_file", MAYBE, raw_node, cookie_file, 1, TEXT_MAX),
     CYAML_FIELD_SEQUENCE_COUNT("cookies", MAYBE, raw_node, cookies, cookies_count, &cookie_schema, 0, LISTED_MAX),
     CYAML_FIELD_SEQUENCE_COUNT("connect", MAYBE, raw_node, connect, connect_count, &text_schema, 0, LISTED_MAX),
+    CYAML_FIELD_SEQUENCE_COUNT("scopes", MAYBE, raw_node, scopes, scopes_count, &text_schema, 0, LISTED_MAX),
     CYAML_FIELD_BOOL_PTR("hidden", MAYBE, raw_node, hidden),
     CYAML_FIELD_STRING_PTR("listen_address", MAYBE, raw_node, listen_address, 1, TEXT_MAX),
     CYAML_FIELD_INT_PTR("port", MAYBE, raw_node, port),
@@ -288,6 +293,26 @@ static void take_connect(loader *loader, const raw_node *raw) {
     }
 }
 
+/* syn names its processes and tables after a scope: syn_registry_by_name_SCOPE is the longest. */
+enum { SCOPE_CHARS_MAX = NP_ATOM_CHARS_MAX - 24 };
+
+static void take_scopes(loader *loader, const raw_node *raw) {
+    np_config *config = loader->config;
+
+    config->scopes = alloc_array(raw->scopes_count, sizeof *config->scopes);
+    for (unsigned i = 0; i < raw->scopes_count; i++) {
+        const char *scope = raw->scopes[i];
+
+        if (strlen(scope) > SCOPE_CHARS_MAX || scope[0] == '\0')
+            np_config_file_error(loader->file, path("node.scopes[%u]", i).text,
+                                 "'%.60s' is not allowed; a scope has 1 to %d bytes", scope, SCOPE_CHARS_MAX);
+        for (size_t j = 0; j < config->scopes_count; j++)
+            if (strcmp(config->scopes[j], scope) == 0)
+                np_config_file_error(loader->file, path("node.scopes[%u]", i).text, "'%.60s' is there twice", scope);
+        config->scopes[config->scopes_count++] = copy(scope);
+    }
+}
+
 static void take_cookies(loader *loader, const raw_node *raw) {
     np_config *config = loader->config;
 
@@ -342,6 +367,7 @@ static void take_node(loader *loader, const raw_node *raw) {
 
     take_name(loader, raw);
     take_connect(loader, raw);
+    take_scopes(loader, raw);
     take_cookies(loader, raw);
     take_peer_ports(loader, raw);
     take_listen_address(loader, raw);
@@ -597,6 +623,8 @@ void np_config_destroy(np_config **config_p) {
     }
     for (size_t i = 0; i < config->connect_count; i++)
         free(config->connect[i]);
+    for (size_t i = 0; i < config->scopes_count; i++)
+        free(config->scopes[i]);
     for (size_t i = 0; i < config->cookies_count; i++) {
         free(config->cookies[i].node);
         free(config->cookies[i].cookie_file);
@@ -605,6 +633,7 @@ void np_config_destroy(np_config **config_p) {
         free(config->peer_ports[i].node);
     free(config->pools);
     free(config->connect);
+    free(config->scopes);
     free(config->cookies);
     free(config->peer_ports);
     free(config->file);

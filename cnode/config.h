@@ -58,6 +58,8 @@ typedef struct np_config {
     size_t cookies_count;
     char **connect; /* node.connect: seeds, dialled and redialled */
     size_t connect_count;
+    char **scopes; /* node.scopes: syn scopes joined besides those of the pools, each once */
+    size_t scopes_count;
     bool hidden;             /* node.hidden: true */
     char *listen_address;    /* node.listen_address: NULL, that is the name's host if it is an address, else all */
     uint16_t port;           /* node.port: 0, that is any free one */

@@ -56,6 +56,12 @@ static void print_node(const np_config *config, FILE *to) {
         print_text(to, config->connect[i]);
     }
     fputs("]\n", to);
+    fputs("  scopes: [", to);
+    for (size_t i = 0; i < config->scopes_count; i++) {
+        fputs(i > 0 ? ", " : "", to);
+        print_text(to, config->scopes[i]);
+    }
+    fputs("]\n", to);
     fprintf(to, "  hidden: %s\n", bool_text(config->hidden));
     if (config->listen_address != NULL)
         print_key_text(to, "  listen_address: ", config->listen_address);

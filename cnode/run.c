@@ -77,6 +77,11 @@ static int set_pools(setup *setup, const np_config *config) {
     return 0;
 }
 
+static void set_scopes(setup *setup, const np_config *config) {
+    setup->node.scopes = (const char *const *)config->scopes;
+    setup->node.scopes_len = config->scopes_count;
+}
+
 static void set_peers(setup *setup, const np_config *config, const char *cookie) {
     setup->ports = alloc_array(config->peer_ports_count, sizeof *setup->ports);
     for (size_t i = 0; i < config->peer_ports_count; i++)
@@ -130,6 +135,7 @@ int np_run(const np_config *config, const char *cookie, void (*ready)(const char
     int status = EXIT_USAGE;
 
     if (set_cookies(&setup, config) == 0 && set_pools(&setup, config) == 0) {
+        set_scopes(&setup, config);
         set_peers(&setup, config, cookie);
         setup.node.discover = config->discover;
         status = run_node(&setup);

@@ -546,6 +546,50 @@ static int native_pool_whereis_2(const request *req) {
     return 0;
 }
 
+/* A scope the node is a member of, by the atom at the cursor. NULL: none such. */
+static np_syn_scope *scope_of(const request *req, bool groups) {
+    char name[NP_ATOM_BYTES_MAX + 1];
+    np_in in = req->args->at[0];
+    int len = np_in_atom(&in, name, sizeof name);
+    if (len < 0)
+        return NULL;
+    return groups ? np_scopes_groups(req->node, name, (size_t)len) : np_scopes_registry(req->node, name, (size_t)len);
+}
+
+/* native_pool:lookup(Scope, Name) -> {Pid, Meta} | undefined, as syn:lookup/2 */
+static int native_pool_lookup_2(const request *req) {
+    np_syn_scope *scope = scope_of(req, false);
+    np_pid pid;
+    np_in meta;
+    if (scope == NULL)
+        return NP_EINVAL;
+    if (np_syn_lookup(scope, req->args->at[1], &pid, &meta) < 0) {
+        np_out_atom(req->out, "undefined");
+        return 0;
+    }
+    np_out_tuple(req->out, 2);
+    np_out_pid(req->out, &pid);
+    np_out_term(req->out, &meta);
+    return 0;
+}
+
+static void out_member(void *arg, const np_pid *pid, np_in meta) {
+    np_out_tuple(arg, 2);
+    np_out_pid(arg, pid);
+    np_out_term(arg, &meta);
+}
+
+/* native_pool:members(Scope, Group) -> [{Pid, Meta}], as syn:members/2 */
+static int native_pool_members_2(const request *req) {
+    np_syn_scope *scope = scope_of(req, true);
+    if (scope == NULL)
+        return NP_EINVAL;
+    np_out_list(req->out, np_syn_members(scope, req->args->at[1], false, NULL, NULL));
+    np_syn_members(scope, req->args->at[1], false, out_member, req->out);
+    np_out_nil(req->out);
+    return 0;
+}
+
 /* ---- the table ---- */
 
 static const struct {
@@ -577,6 +621,8 @@ static const struct {
     {"native_pool", "version", 0, native_pool_version_0},
     {"native_pool", "pools", 0, native_pool_pools_0},
     {"native_pool", "whereis", 2, native_pool_whereis_2},
+    {"native_pool", "lookup", 2, native_pool_lookup_2},
+    {"native_pool", "members", 2, native_pool_members_2},
 };
 
 int np_functions_run(np_node *node, np_rpc *rpc, const np_spawn *spawn, np_out *out) {

@@ -57,6 +57,28 @@ static int host_exit(void *arg, const np_pid *self, const np_pid *pid, np_in rea
     return 0;
 }
 
+/* Registering and joining: of the worker itself. */
+static int host_scope(void *arg, const np_pid *self, const np_scope_request *request) {
+    np_node *node = arg;
+    size_t len = strlen(request->scope);
+    bool groups = request->op >= NP_SCOPE_JOIN;
+    np_syn_scope *scope =
+        groups ? np_scopes_groups(node, request->scope, len) : np_scopes_registry(node, request->scope, len);
+    if (scope == NULL)
+        return NP_ENOENT;
+    np_scopes_clock(node);
+    switch (request->op) {
+    case NP_SCOPE_REGISTER: return np_syn_register(scope, request->first, self, request->second);
+    case NP_SCOPE_UNREGISTER: return np_syn_unregister(scope, request->first, self);
+    case NP_SCOPE_LOOKUP: return np_syn_lookup(scope, request->first, request->pid, request->meta);
+    case NP_SCOPE_JOIN: return np_syn_join(scope, request->first, self, request->second);
+    case NP_SCOPE_LEAVE: return np_syn_leave(scope, request->first, self);
+    case NP_SCOPE_MEMBERS: return (int)np_syn_members(scope, request->first, false, request->visit, request->visit_arg);
+    case NP_SCOPE_PUBLISH: return (int)np_syn_publish(scope, request->first, false, request->second);
+    }
+    return NP_EINVAL;
+}
+
 static int host_trap_exit(void *arg, const np_pid *self, bool trap) {
     return np_procs_set_trap_exit(((np_node *)arg)->procs, self, trap);
 }
@@ -75,6 +97,7 @@ void np_host_init(np_runtime_host *host, np_node *node) {
         .link = host_link,
         .unlink = host_unlink,
         .exit = host_exit,
+        .scope = host_scope,
         .trap_exit = host_trap_exit,
         .now_ms = host_now,
         .timers = np_loop_timers(node->loop),

@@ -13,6 +13,7 @@
 #include "otp/sys.h"
 #include "proc/procs.h"
 #include "segment/runtime.h"
+#include "syn/syn.h"
 #include "term/out.h"
 
 /* ---- actors: whatever has a pid here ---- */
@@ -63,6 +64,10 @@ void np_resident_deliver(void *target, np_in message);
 
 typedef struct np_pool np_pool;
 
+/* ---- syn scopes ---- */
+
+typedef struct np_scope np_scope;
+
 /* ---- the node ---- */
 
 /* A message on its way between two processes of this node. */
@@ -105,6 +110,12 @@ struct np_node {
     np_pool **pools;
     size_t pools_len;
     bool pools_broken; /* some pool has to look at its tree at the end of this turn */
+
+    np_syn *syn;
+    np_scope *scopes;
+    np_timer syn_timer;
+    bool scopes_broken; /* a scope process has to come back at the end of this turn */
+    np_node_id speaker; /* the node whose message is being delivered; ours for local ones */
 
     np_calls calls;
     np_discovery discovery;
@@ -197,6 +208,25 @@ void np_kernel_stop(np_node *node, np_in reason);
 void np_discover_start(np_node *node);
 void np_discover_stop(np_node *node);
 void np_discover_up(np_node *node, np_node_id peer);
+
+/* ---- scopes.c ---- */
+
+int np_scopes_init(np_node *node);
+/* Joins the scopes of the config and of the pools. */
+int np_scopes_start(np_node *node, char *why, size_t size);
+void np_scopes_stop(np_node *node, np_in reason);
+void np_scopes_fini(np_node *node);
+/* Joins a scope: registry and groups. Again: nothing. NP_EINVAL, NP_ELIMIT, NP_ENOMEM. */
+int np_scopes_open(np_node *node, const char *name);
+/* NULL: not joined. */
+np_syn_scope *np_scopes_registry(np_node *node, const char *name, size_t len);
+np_syn_scope *np_scopes_groups(np_node *node, const char *name, size_t len);
+/* Tells the machine what time it is: at the beginning of whatever may give it something to do. */
+void np_scopes_clock(np_node *node);
+/* A slice of the machine's work. True if there is more to do at once. */
+bool np_scopes_run(np_node *node);
+/* Brings back scope processes that were killed from outside. */
+void np_scopes_mend(np_node *node);
 
 /* ---- pool.c ---- */
 

@@ -31,6 +31,12 @@ np_in np_term_atom(const char *name, uint8_t *room) {
     return (np_in){.base = room, .pos = 0, .end = len + 2};
 }
 
+/* Whoever ends loses the names and groups it has anywhere in the cluster. */
+static void process_ended(void *arg, const np_pid *pid, np_in reason) {
+    np_node *node = arg;
+    np_syn_exited(node->syn, pid, reason);
+}
+
 /* ---- building ---- */
 
 static void fill_defaults(np_node *node, const np_node_config *config) {
@@ -67,15 +73,18 @@ int np_node_new(np_node **out, const np_node_config *config, char *why, size_t s
     if (error == 0)
         error = np_loop_new(&node->loop);
     if (error == 0) {
+        node->speaker = node->id;
         np_peers_events events = {.arg = node, .up = np_route_up, .down = np_route_down, .control = np_route_control};
         error = np_peers_new(&node->peers, node->loop, &node->settings.peers, &events, why, size);
     }
     if (error == 0) {
-        np_procs_io io = {.arg = node, .signal = np_route_signal};
+        np_procs_io io = {.arg = node, .signal = np_route_signal, .ended = process_ended};
         node->procs = np_procs_new(&io, node->id, node->creation);
         if (node->procs == NULL)
             error = NP_ENOMEM;
     }
+    if (error == 0)
+        error = np_scopes_init(node);
     if (error == 0 && config->pools_len > 0) {
         node->pools = calloc(config->pools_len, sizeof *node->pools);
         if (node->pools == NULL)
@@ -102,6 +111,8 @@ void np_node_destroy(np_node **out) {
         np_pool_destroy(&node->pools[i]);
     free(node->pools);
     np_client_fini(node);
+    if (node->loop != NULL)
+        np_scopes_fini(node);
     while (node->letters != NULL) {
         np_letter *letter = node->letters;
         node->letters = letter->next;
@@ -129,6 +140,11 @@ void np_node_destroy(np_node **out) {
 static bool turn(void *arg) {
     np_node *node = arg;
     np_route_unlinked(node);
+    if (node->scopes_broken) {
+        node->scopes_broken = false;
+        if (!node->stopping)
+            np_scopes_mend(node);
+    }
     np_procs_run(node->procs); /* DOWN and EXIT of what was monitored or linked in vain */
     bool more = node->letters != NULL && np_route_run(node, NP_LETTERS_TURN);
     if (node->pools_broken) {
@@ -137,6 +153,7 @@ static bool turn(void *arg) {
             np_pool_mend(node->pools[i]);
         more = more || node->letters != NULL;
     }
+    more = np_scopes_run(node) || more;
     np_peers_flush(node->peers);
     return more || np_procs_pending(node->procs);
 }
@@ -173,6 +190,9 @@ static int start(np_node *node) {
         snprintf(node->why, node->why_size, "the node's own processes cannot start: %s", np_strerror(error));
         return error;
     }
+    error = np_scopes_start(node, node->why, node->why_size);
+    if (error < 0)
+        return error;
     for (size_t i = 0; i < node->pools_len; i++) {
         error = np_pool_start(node->pools[i], node->why, node->why_size);
         if (error < 0)
@@ -212,6 +232,7 @@ void np_node_stop(np_node *node) {
     np_discover_stop(node);
     for (size_t i = 0; i < node->pools_len; i++)
         np_pool_stop(node->pools[i], shutdown);
+    np_scopes_stop(node, shutdown);
     np_kernel_stop(node, shutdown);
     node->drain_by_ms = np_node_now(node) + node->settings.drain_ms;
     np_timers_start(np_loop_timers(node->loop), &node->watch, np_node_now(node) + 1, watch_drain, node);

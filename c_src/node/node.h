@@ -35,6 +35,8 @@ typedef struct np_node_config {
     np_peers_config
         peers; /* creation 0: a random one is chosen; hidden, limits etc. as there. Zero limits get their defaults */
     bool discover; /* ask peers for the rest of the cluster and connect to it */
+    const char *const *scopes; /* syn scopes joined besides those of the pools */
+    size_t scopes_len;
     const np_pool_config *pools;
     size_t pools_len;
     uint32_t drain_ms;                                         /* how long an orderly stop may take; 0: 5000 */

@@ -50,6 +50,9 @@ struct np_pool {
     uint32_t segments_len;
     np_map workers; /* np_worker by canonical ref */
     np_buf key;     /* the ref being looked up */
+    np_buf name;    /* {worker, Ref}: what it is registered as in the pool's syn scope */
+    np_buf meta;    /* [{node, Node}]: with which metadata */
+    np_syn_scope *registry;
     bool running;
     uint64_t started, ended;
 };
@@ -83,6 +86,31 @@ static int make_key(np_pool *pool, np_in id, np_bytes *key) {
         error = np_term_canon(&id, &pool->key);
     *key = (np_bytes){np_buf_head(&pool->key), np_buf_len(&pool->key)};
     return error;
+}
+
+/* {worker, Ref}; borrowed until the next call. */
+static int registered_name(np_pool *pool, np_bytes ref, np_in *name) {
+    np_buf_clear(&pool->name, 4096);
+    np_out out;
+    np_out_init(&out, &pool->name, pool->node->settings.peers.message_max);
+    np_out_tuple(&out, 2);
+    np_out_atom(&out, "worker");
+    np_out_raw(&out, ref.data, ref.len);
+    if (np_out_error(&out) == 0)
+        *name = np_out_view(&out);
+    return np_out_error(&out);
+}
+
+/* The worker becomes known in the cluster. */
+static int register_worker(np_pool *pool, const np_worker *worker) {
+    np_in ref = np_worker_ref(worker);
+    np_in name;
+    int error = registered_name(pool, np_in_bytes(&ref), &name);
+    if (error < 0)
+        return error;
+    np_in meta = {.base = np_buf_head(&pool->meta), .pos = 0, .end = np_buf_len(&pool->meta)};
+    np_scopes_clock(pool->node);
+    return np_syn_register(pool->registry, name, np_worker_pid(worker), meta);
 }
 
 static np_worker *find(np_pool *pool, np_bytes key) {
@@ -161,6 +189,9 @@ static int start_worker(np_pool *pool, np_in id, np_in args, np_pid *pid, np_seg
         segment = least_loaded(pool);
     if (segment == NULL || !pool->running)
         return NP_EBUSY;
+    np_in name;
+    if (registered_name(pool, key, &name) == 0 && np_syn_lookup(pool->registry, name, pid, NULL) == 0)
+        return NP_EEXIST; /* on another node */
     error = np_procs_spawn(node->procs, &worker_class.proc, NULL, pid);
     if (error < 0)
         return error;
@@ -170,8 +201,12 @@ static int start_worker(np_pool *pool, np_in id, np_in args, np_pid *pid, np_seg
         np_in own = np_worker_ref(worker); /* pool->key may have been used by what init did */
         np_bytes own_key = np_in_bytes(&own);
         error = np_map_add(&pool->workers, np_hash_bytes(own_key.data, own_key.len), worker);
-        if (error < 0)
+        if (error < 0) {
             np_runtime_stop(worker, own, false);
+        } else if ((error = register_worker(pool, worker)) < 0) {
+            forget(worker);
+            np_runtime_stop(worker, own, false);
+        }
     }
     if (error < 0) {
         uint8_t room[NP_ATOM_TERM_MAX];
@@ -635,9 +670,27 @@ int np_pool_new(np_pool **out, np_node *node, const np_pool_config *config) {
     return error;
 }
 
+static int build_meta(np_pool *pool) {
+    np_out out;
+    np_buf_clear(&pool->meta, 4096);
+    np_out_init(&out, &pool->meta, 4096);
+    np_out_list(&out, 1);
+    np_out_tuple(&out, 2);
+    np_out_atom(&out, "node");
+    np_out_atom(&out, pool->node->settings.peers.name);
+    np_out_nil(&out);
+    return np_out_error(&out);
+}
+
 int np_pool_start(np_pool *pool, char *why, size_t size) {
     pool->supervisor.pool = pool->server.pool = pool->worker_supervisor.pool = pool;
-    int error = np_resident_start(&pool->supervisor.resident, pool->node, &supervisor_class, pool->config->name, NULL);
+    char scope[NAME_MAX_BYTES + 16];
+    int len = snprintf(scope, sizeof scope, "%s.Registry", pool->config->name);
+    pool->registry = np_scopes_registry(pool->node, scope, (size_t)len);
+    NP_ASSERT(pool->registry != NULL); /* np_scopes_start comes first */
+    int error = build_meta(pool);
+    if (error == 0)
+        error = np_resident_start(&pool->supervisor.resident, pool->node, &supervisor_class, pool->config->name, NULL);
     if (error == 0)
         error = start_worker_supervisor(pool);
     if (error == 0)
@@ -674,6 +727,8 @@ void np_pool_destroy(np_pool **pool) {
         stop_tree(gone, np_term_atom("shutdown", room), true);
     np_map_fini(&gone->workers);
     np_buf_fini(&gone->key);
+    np_buf_fini(&gone->name);
+    np_buf_fini(&gone->meta);
     free(gone->segments);
     free(gone);
     *pool = NULL;

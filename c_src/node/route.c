@@ -233,8 +233,7 @@ static int to_procs(np_node *node, np_node_id peer, const np_control *control) {
     return np_procs_signal(node->procs, &signal);
 }
 
-int np_route_control(void *arg, np_node_id peer, const np_control *control) {
-    np_node *node = arg;
+static int control_in(np_node *node, np_node_id peer, const np_control *control) {
     np_pid pid;
     switch (control->kind) {
     case NP_CTL_SEND: np_route_deliver(node, &control->to, control->payload); return 0;
@@ -253,9 +252,19 @@ int np_route_control(void *arg, np_node_id peer, const np_control *control) {
     }
 }
 
+int np_route_control(void *arg, np_node_id peer, const np_control *control) {
+    np_node *node = arg;
+    node->speaker = peer;
+    int error = control_in(node, peer, control);
+    node->speaker = node->id;
+    return error;
+}
+
 void np_route_up(void *arg, np_node_id peer, bool hidden) {
     np_node *node = arg;
     (void)hidden;
+    np_scopes_clock(node);
+    np_syn_peer_up(node->syn, peer);
     np_discover_up(node, peer);
 }
 
@@ -264,4 +273,6 @@ void np_route_down(void *arg, np_node_id peer, const char *reason) {
     (void)reason; /* logged where it happened */
     np_procs_node_down(node->procs, peer);
     np_client_node_down(node, peer);
+    np_scopes_clock(node);
+    np_syn_peer_down(node->syn, peer);
 }

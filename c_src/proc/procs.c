@@ -148,6 +148,8 @@ void np_slot_end(np_procs *procs, np_slot *slot, const np_pid *pid, np_in reason
     split_relations(procs, slot, &links, &others);
     procs->count--;
     give_slot(procs, slot, pid->num);
+    if (procs->io.ended != NULL)
+        procs->io.ended(procs->io.arg, pid, reason);
 
     np_reason *copy = NULL;
     if ((links | others) != 0) {

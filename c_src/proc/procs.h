@@ -69,6 +69,9 @@ typedef struct np_procs_io {
      * within. Called once until that has been done. NULL: the caller looks at np_procs_pending itself.
      */
     void (*wake)(void *arg);
+    /* A process of ours has ended, for whatever reason: the last that is heard of it. Must not call the machine. NULL:
+     * not wanted. */
+    void (*ended)(void *arg, const np_pid *pid, np_in reason);
 } np_procs_io;
 
 /* node and creation are those of all pids and refs made here. NULL when out of memory. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "term/names.h"
 #include "term/print.h"
+#include "term/validate.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -233,6 +234,55 @@ int np_exit(np_ctx *ctx, const np_pid *pid, const np_out *reason) {
     np_in term;
     int error = np_built_term(reason, &term);
     return error < 0 ? error : ctx->runtime->host.exit(ctx->runtime->host.arg, &ctx->pid, pid, term);
+}
+
+/* ---- syn scopes ---- */
+
+/* Splits what was built into exactly `count` terms. */
+static int built_terms(const np_out *out, size_t count, np_in *first, np_in *second) {
+    int error = np_out_error(out);
+    if (error < 0)
+        return error;
+    np_in view = np_out_view(out);
+    np_in *terms[] = {first, second};
+    for (size_t i = 0; i < count; i++) {
+        np_bytes left = np_in_bytes(&view);
+        int64_t len = np_term_validate(left.data, left.len);
+        if (len < 0)
+            return (int)len;
+        *terms[i] = (np_in){.base = left.data, .pos = 0, .end = (size_t)len};
+        view.pos += (size_t)len;
+    }
+    return np_in_at_end(&view) ? 0 : NP_EBADTERM;
+}
+
+static int scope_ask(np_ctx *ctx, np_scope_request *request, const np_out *terms, size_t count) {
+    int error = built_terms(terms, count, &request->first, &request->second);
+    return error < 0 ? error : ctx->runtime->host.scope(ctx->runtime->host.arg, &ctx->pid, request);
+}
+
+int np_register(np_ctx *ctx, const char *scope, const np_out *terms) {
+    return scope_ask(ctx, &(np_scope_request){.op = NP_SCOPE_REGISTER, .scope = scope}, terms, 2);
+}
+int np_unregister(np_ctx *ctx, const char *scope, const np_out *terms) {
+    return scope_ask(ctx, &(np_scope_request){.op = NP_SCOPE_UNREGISTER, .scope = scope}, terms, 1);
+}
+int np_lookup(np_ctx *ctx, const char *scope, const np_out *terms, np_pid *pid, np_in *meta) {
+    np_scope_request request = {.op = NP_SCOPE_LOOKUP, .scope = scope, .pid = pid, .meta = meta};
+    return scope_ask(ctx, &request, terms, 1);
+}
+int np_join(np_ctx *ctx, const char *scope, const np_out *terms) {
+    return scope_ask(ctx, &(np_scope_request){.op = NP_SCOPE_JOIN, .scope = scope}, terms, 2);
+}
+int np_leave(np_ctx *ctx, const char *scope, const np_out *terms) {
+    return scope_ask(ctx, &(np_scope_request){.op = NP_SCOPE_LEAVE, .scope = scope}, terms, 1);
+}
+int np_members(np_ctx *ctx, const char *scope, const np_out *terms, np_member_fn visit, void *arg) {
+    np_scope_request request = {.op = NP_SCOPE_MEMBERS, .scope = scope, .visit = visit, .visit_arg = arg};
+    return scope_ask(ctx, &request, terms, 1);
+}
+int np_publish(np_ctx *ctx, const char *scope, const np_out *terms) {
+    return scope_ask(ctx, &(np_scope_request){.op = NP_SCOPE_PUBLISH, .scope = scope}, terms, 2);
 }
 
 /* ---- timers ---- */

@@ -23,9 +23,30 @@ typedef struct np_dest {
     const np_pid *pid;
     const np_ref *alias;
     const np_pid *pid_of_alias; /* with alias: whose it is, if known */
-    np_node_id node; /* with name; 0: this node */
+    np_node_id node;            /* with name; 0: this node */
     const char *name;
 } np_dest;
+
+/* What a worker may ask of a syn scope. */
+typedef enum np_scope_op {
+    NP_SCOPE_REGISTER,   /* first: name, second: metadata */
+    NP_SCOPE_UNREGISTER, /* first: name */
+    NP_SCOPE_LOOKUP,     /* first: name; *pid, *meta */
+    NP_SCOPE_JOIN,       /* first: group, second: metadata */
+    NP_SCOPE_LEAVE,      /* first: group */
+    NP_SCOPE_MEMBERS,    /* first: group; visit */
+    NP_SCOPE_PUBLISH,    /* first: group, second: message */
+} np_scope_op;
+
+typedef struct np_scope_request {
+    np_scope_op op;
+    const char *scope;
+    np_in first, second;
+    np_pid *pid;
+    np_in *meta; /* may be NULL */
+    np_member_fn visit;
+    void *visit_arg;
+} np_scope_request;
 
 typedef struct np_runtime_host {
     void *arg;
@@ -43,6 +64,7 @@ typedef struct np_runtime_host {
     int (*link)(void *arg, const np_pid *self, const np_pid *pid);
     int (*unlink)(void *arg, const np_pid *self, const np_pid *pid);
     int (*exit)(void *arg, const np_pid *self, const np_pid *pid, np_in reason);
+    int (*scope)(void *arg, const np_pid *self, const np_scope_request *request);
     int (*trap_exit)(void *arg, const np_pid *self, bool trap);
     /* The worker exists and its init is about to run: from here on its pid may get messages, which wait. */
     void (*starting)(void *arg, np_worker *worker);

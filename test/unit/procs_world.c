@@ -145,7 +145,7 @@ void procs_world_init(world *w) {
     w->self = np_name_id("n@h");
     w->r1 = np_name_id("r1@h");
     w->r2 = np_name_id("r2@h");
-    np_procs_io io = {w, on_signal, on_wake};
+    np_procs_io io = {.arg = w, .signal = on_signal, .wake = on_wake};
     w->procs = np_procs_new(&io, w->self, WORLD_CREATION);
     assert_non_null(w->procs);
     np_buf_init(&w->log);

@@ -117,6 +117,7 @@ static void everything(void **state) {
                              "  cookie_file: ~/cookie\n"
                              "  cookies: [{node: p@h, cookie_file: other}]\n"
                              "  connect: [a@b, c@d]\n"
+                             "  scopes: [users, Elixir.My.Scope]\n"
                              "  hidden: no\n"
                              "  listen_address: ::1\n"
                              "  port: 9100\n"
@@ -150,6 +151,8 @@ static void everything(void **state) {
     assert_string_equal(config->cookies[0].cookie_file, path);
     assert_int_equal(config->connect_count, 2);
     assert_string_equal(config->connect[1], "c@d");
+    assert_int_equal(config->scopes_count, 2);
+    assert_string_equal(config->scopes[1], "Elixir.My.Scope");
     assert_false(config->hidden);
     assert_string_equal(config->listen_address, "::1");
     assert_int_equal(config->port, 9100);
@@ -202,7 +205,7 @@ static void empty_values_are_defaults(void **state) {
 static void structure_errors(void **state) {
     (void)state;
     FAILS("node:\n  name: n@h\n  foo: 1\n  hidden: maybe\n  port: 1.5\n  connect: a@b\n",
-          ":3: node.foo: unknown key; use one of: name, cookie_file, cookies, connect, hidden, listen_address, port, "
+          ":3: node.foo: unknown key; use one of: name, cookie_file, cookies, connect, scopes, hidden, listen_address, port, "
           "epmd, epmd_port, tick_time_s, max_message_mb, out_queue_mb, peer_ports, peer_port, discover, log_level",
           ":4: node.hidden: 'maybe' is not allowed; use true or false",
           ":5: node.port: '1.5' is not allowed; use a whole number",
@@ -346,7 +349,7 @@ static char *print(const np_config *config) {
 static void prints_what_it_reads(void **state) {
     np_config *config = load("node:\n"
                              "  name: n@h\n  cookie_file: c\n  cookies: [{node: p@h, cookie_file: ~/x}]\n"
-                             "  connect: [a@b]\n  listen_address: 127.0.0.1\n  peer_ports: [{node: p@h, port: 1}]\n"
+                             "  connect: [a@b]\n  scopes: [s]\n  listen_address: 127.0.0.1\n  peer_ports: [{node: p@h, port: 1}]\n"
                              "pools:\n"
                              "  - {name: 'true', worker: counter, start: [1, \"1\", \"a\\\"\\\\\\n\\x01é\", ~a]}\n"
                              "  - {name: 'a: b', worker: built_in}\n");

@@ -182,6 +182,39 @@ int np_unlink(np_ctx *ctx, const np_pid *pid);
 int np_exit(np_ctx *ctx, const np_pid *pid, const np_out *reason);
 int np_trap_exit(np_ctx *ctx, bool trap);
 
+/* ---- names and groups of the cluster: syn scopes ---- */
+
+/*
+ * The node is a member of the scopes of its config and of POOL.Registry for each of its pools; all members of a scope,
+ * BEAM nodes with syn among them, see the same. Terms are built one after the other in one np_build:
+ *
+ *     np_out *terms = np_build(ctx);
+ *     np_out_text(terms, "alice");                    the name
+ *     np_out_nil(terms);                              its metadata
+ *     int error = np_register(ctx, "users", terms);
+ *
+ * Everything a worker has registered or joined goes when it ends. Errors of all: NP_ENOENT (the node is not in that
+ * scope, or no such name, or not ours), NP_EBADTERM (not exactly the terms asked for), NP_ELIMIT, NP_ENOMEM.
+ */
+
+/* name, metadata: registers this worker, or changes the metadata. NP_EEXIST: the name is another process'. */
+int np_register(np_ctx *ctx, const char *scope, const np_out *terms);
+/* name */
+int np_unregister(np_ctx *ctx, const char *scope, const np_out *terms);
+/* name: whose it is, on whatever node. meta (may be NULL) is valid until the callback's next call of these functions.
+ */
+int np_lookup(np_ctx *ctx, const char *scope, const np_out *terms, np_pid *pid, np_in *meta);
+/* group, metadata */
+int np_join(np_ctx *ctx, const char *scope, const np_out *terms);
+/* group */
+int np_leave(np_ctx *ctx, const char *scope, const np_out *terms);
+/* group: calls visit for each member anywhere and returns their number. visit (may be NULL) must not call these
+ * functions. */
+typedef void (*np_member_fn)(void *arg, const np_pid *pid, np_in meta);
+int np_members(np_ctx *ctx, const char *scope, const np_out *terms, np_member_fn visit, void *arg);
+/* group, message: sends the message to each member and returns their number. */
+int np_publish(np_ctx *ctx, const char *scope, const np_out *terms);
+
 /* ---- timers ---- */
 
 /* Calls handle_timer(tag) once after ms milliseconds. Starting one with a tag that is running moves it. NP_ELIMIT
