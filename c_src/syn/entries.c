@@ -53,7 +53,10 @@ static uint32_t hash_of_meta(const np_syn_link *link) { return meta_of(link)->ha
 
 void np_syn_metas_init(np_syn *syn) { np_syn_index_init(&syn->metas, hash_of_meta); }
 
-static size_t meta_size(size_t len) { return offsetof(np_syn_meta, bytes) + len; }
+/* Of a struct with bytes behind it, which begin before the struct's padding. */
+static size_t size_with(size_t size, size_t offset, size_t len) { return size > offset + len ? size : offset + len; }
+
+static size_t meta_size(size_t len) { return size_with(sizeof(np_syn_meta), offsetof(np_syn_meta, bytes), len); }
 
 static np_syn_meta *meta_new(np_syn *syn, np_bytes bytes, uint32_t hash) {
     np_syn_meta *meta = malloc(meta_size(bytes.len));
@@ -117,7 +120,7 @@ np_syn_group *np_syn_group_find(const np_syn_scope *scope, const np_syn_key *key
     return NULL;
 }
 
-static size_t group_size(size_t len) { return offsetof(np_syn_group, bytes) + len; }
+static size_t group_size(size_t len) { return size_with(sizeof(np_syn_group), offsetof(np_syn_group, bytes), len); }
 
 static np_syn_group *group_need(np_syn_scope *scope, const np_syn_key *key) {
     np_syn_group *group = np_syn_group_find(scope, key);
@@ -173,10 +176,12 @@ bool np_syn_entry_is(const np_syn_entry *entry, const np_pid *pid) {
            entry->origin->node == pid->node;
 }
 
+static size_t name_size(size_t len) { return size_with(sizeof(np_syn_name), offsetof(np_syn_name, bytes), len); }
+
 static size_t entry_size(const np_syn_entry *entry) {
     if (entry->origin->scope->kind == NP_SYN_PG)
         return sizeof(np_syn_member);
-    return offsetof(np_syn_name, bytes) + ((const np_syn_name *)(const void *)entry)->len;
+    return name_size(((const np_syn_name *)(const void *)entry)->len);
 }
 
 np_in np_syn_entry_name(const np_syn_entry *entry) {
@@ -225,11 +230,10 @@ np_syn_entry *np_syn_entry_of_pid(np_syn_scope *scope, const np_pid *pid) {
 
 static np_syn_entry *entry_new(np_syn_scope *scope, const np_syn_key *key) {
     if (scope->kind == NP_SYN_REGISTRY) {
-        np_syn_name *name = malloc(offsetof(np_syn_name, bytes) + key->bytes.len);
+        np_syn_name *name = malloc(name_size(key->bytes.len));
         if (name == NULL)
             return NULL;
-        memset(name, 0, offsetof(np_syn_name, bytes));
-        name->len = (uint32_t)key->bytes.len;
+        *name = (np_syn_name){.len = (uint32_t)key->bytes.len};
         memcpy(name->bytes, key->bytes.data, key->bytes.len);
         return &name->entry;
     }
@@ -264,8 +268,7 @@ static void attach(np_syn_entry *entry, np_syn_origin *origin, const np_pid *pid
 
 /* Snapshots that would come to this entry next go on behind it. */
 static void step_cursors(np_syn_scope *scope, const np_syn_entry *entry) {
-    uint32_t at = 0;
-    for (np_syn_node *peer; (peer = np_map_next(&scope->nodes, &at)) != NULL;) {
+    for (np_syn_node *peer = scope->first_node; peer != NULL; peer = peer->next) {
         if (peer->out.cursor == entry)
             peer->out.cursor = entry->next;
     }

@@ -71,30 +71,36 @@ static int reserve(np_syn_index *index) {
     return index->chunks[chunk] == NULL ? NP_ENOMEM : 0;
 }
 
+/* The items of a chain that belong into the bucket go to its end, in their order: those of one hash stay in theirs. */
+static void move(np_syn_index *index, np_syn_link *link, uint32_t bucket) {
+    np_syn_link **end = bucket_at(index, bucket);
+    while (*end != NULL)
+        end = &(*end)->next;
+    for (np_syn_link *next; link != NULL; link = next) {
+        next = link->next;
+        if (bucket_of(index, index->hash(link)) != bucket)
+            continue;
+        unlink_item(link);
+        push(end, link);
+        end = &link->next;
+    }
+}
+
 /* One bucket more: takes its items from the one they were in till now. */
 static void split(np_syn_index *index) {
     if (index->buckets == UINT32_C(1) << 31 || reserve(index) < 0)
         return; /* longer chains, then */
     uint32_t from = index->buckets - power(index->buckets);
     uint32_t to = index->buckets++;
-    for (np_syn_link *link = *bucket_at(index, from), *next; link != NULL; link = next) {
-        next = link->next;
-        if (bucket_of(index, index->hash(link)) == to) {
-            unlink_item(link);
-            push(bucket_at(index, to), link);
-        }
-    }
+    move(index, *bucket_at(index, from), to);
 }
 
 /* One bucket less: its items go back to the one they were split off from. */
 static void join(np_syn_index *index) {
     uint32_t from = --index->buckets;
-    uint32_t to = from - power(from);
-    for (np_syn_link *link = *bucket_at(index, from), *next; link != NULL; link = next) {
-        next = link->next;
-        push(bucket_at(index, to), link);
-    }
-    *bucket_at(index, from) = NULL;
+    np_syn_link **bucket = bucket_at(index, from);
+    move(index, *bucket, from - power(from));
+    NP_ASSERT(*bucket == NULL);
     if ((from & (CHUNK - 1)) == 0)
         free(index->chunks[from >> CHUNK_SHIFT]);
 }

@@ -103,6 +103,7 @@ struct np_syn_origin {
 
 /* A peer in a scope. */
 struct np_syn_node {
+    np_syn_node *next, *prev; /* in the scope, in the order in which they were connected */
     np_node_id id;
     np_syn_scope *scope;
     np_syn_origin *origin;
@@ -147,6 +148,7 @@ struct np_syn_scope {
     np_syn_index pids;
     np_syn_index groups;
     np_map nodes; /* np_syn_node of peers that are connected, by id */
+    np_syn_node *first_node, *last_node;
     uint32_t known;
     np_syn_origin *home;   /* of this node */
     np_syn_origin *graves; /* those that are gone */

@@ -129,6 +129,12 @@ int np_syn_node_up(np_syn_scope *scope, np_node_id id) {
         np_syn_complain(scope->syn, NP_SYN_WRONG_RESOURCES, scope, id, (np_in){NULL, 0, 0});
         return NP_ENOMEM;
     }
+    node->prev = scope->last_node;
+    if (node->prev != NULL)
+        node->prev->next = node;
+    else
+        scope->first_node = node;
+    scope->last_node = node;
     look(node);
     return 0;
 }
@@ -186,13 +192,20 @@ void np_syn_node_down(np_syn_node *node) {
     np_timers_stop(&scope->syn->timers, &node->timer);
     stop_waiting(node);
     np_map_remove(&scope->nodes, np_hash_u64(node->id), &node->id);
+    if (node->prev != NULL)
+        node->prev->next = node->next;
+    else
+        scope->first_node = node->next;
+    if (node->next != NULL)
+        node->next->prev = node->prev;
+    else
+        scope->last_node = node->prev;
     free(node->origin);
     free(node);
 }
 
 void np_syn_nodes_restart(np_syn_scope *scope) {
-    uint32_t at = 0;
-    for (np_syn_node *node; (node = np_map_next(&scope->nodes, &at)) != NULL;) {
+    for (np_syn_node *node = scope->first_node; node != NULL; node = node->next) {
         np_syn_node_forget(node);
         node->awaiting = false;
         node->retry_ms = NP_SYN_RETRY_MS;
@@ -270,8 +283,7 @@ void np_syn_node_send(np_syn_node *node, np_in message) {
 }
 
 void np_syn_broadcast(np_syn_scope *scope, np_in message, np_node_id exclude) {
-    uint32_t at = 0;
-    for (np_syn_node *node; (node = np_map_next(&scope->nodes, &at)) != NULL;) {
+    for (np_syn_node *node = scope->first_node; node != NULL; node = node->next) {
         /* The requester does itself what this says, unless older news are still on their way to it: then it needs this
          * one behind them. */
         if (node->known && (node->id != exclude || np_syn_node_holds(node)))

@@ -227,11 +227,11 @@ void np_syn_close(np_syn_scope **owner) {
     np_syn_scope *scope = *owner;
     if (scope == NULL)
         return;
-    uint32_t at = 0, all = UINT32_MAX;
+    uint32_t all = UINT32_MAX;
     *owner = NULL;
     np_syn_updates_drop(scope->syn, scope);
-    for (np_syn_node *node; (node = np_map_next(&scope->nodes, &at)) != NULL; at = 0)
-        np_syn_node_down(node);
+    while (scope->first_node != NULL)
+        np_syn_node_down(scope->first_node);
     np_syn_bury(scope, &all);
     while (scope->home->first != NULL)
         np_syn_entry_remove(scope->home->first);
