@@ -92,6 +92,8 @@ int np_reply(np_ctx *ctx, np_deferred deferred, const np_out *term) {
     np_owed *owed = np_map_get(&runtime->owed, np_hash_u64(deferred), &deferred);
     if (owed == NULL || owed->worker != ctx)
         return NP_ENOENT;
+    if (ctx->killed)
+        return NP_ENOPROC;
     np_in reply;
     int error = np_built_term(term, &reply);
     if (error == 0) {
@@ -129,10 +131,15 @@ np_out *np_stop_reason(np_ctx *ctx) {
 
 /* ---- messages ---- */
 
+/* Nothing comes from a process that is dead, though its callback still runs: its DOWN has been sent. */
+static int outgoing(const np_ctx *ctx, const np_out *out, np_in *term) {
+    return ctx->killed ? NP_ENOPROC : np_built_term(out, term);
+}
+
 static int send_to(np_ctx *ctx, const np_dest *dest, const np_out *message, bool cast) {
     np_runtime *runtime = ctx->runtime;
     np_in term;
-    int error = np_built_term(message, &term);
+    int error = outgoing(ctx, message, &term);
     if (error < 0)
         return error;
     if (cast) {
@@ -182,7 +189,7 @@ int np_cast_name(np_ctx *ctx, const char *node, const char *name, const np_out *
 static int call_to(np_ctx *ctx, const np_dest *dest, const np_out *request, uint32_t timeout_ms, uint64_t tag) {
     np_runtime *runtime = ctx->runtime;
     np_in term;
-    int error = np_built_term(request, &term);
+    int error = outgoing(ctx, request, &term);
     if (error < 0)
         return error;
     np_sys_count_out(ctx->sys);
@@ -204,7 +211,7 @@ int np_erpc(np_ctx *ctx, const char *node, const char *module, const char *funct
             uint32_t timeout_ms, uint64_t tag) {
     np_runtime *runtime = ctx->runtime;
     np_in term;
-    int error = np_built_term(args, &term);
+    int error = outgoing(ctx, args, &term);
     if (error < 0)
         return error;
     np_node_id id;
@@ -232,7 +239,7 @@ int np_trap_exit(np_ctx *ctx, bool trap) {
 
 int np_exit(np_ctx *ctx, const np_pid *pid, const np_out *reason) {
     np_in term;
-    int error = np_built_term(reason, &term);
+    int error = outgoing(ctx, reason, &term);
     return error < 0 ? error : ctx->runtime->host.exit(ctx->runtime->host.arg, &ctx->pid, pid, term);
 }
 

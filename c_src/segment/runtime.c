@@ -64,6 +64,7 @@ np_runtime *np_runtime_new(const np_runtime_host *host, const np_runtime_config 
     runtime->next_owed = 1;
     np_map_init(&runtime->owed, owed_eq);
     np_map_init(&runtime->timers, timer_eq);
+    np_out_init(&runtime->stop, &runtime->stop_buf, config->message_max);
     return runtime;
 }
 
@@ -105,16 +106,24 @@ static void worker_free(np_worker *worker) {
     free(worker);
 }
 
-/* The worker's own end: terminate, free, tell the host. reason may live in stop_buf, which nothing here touches until
- * the host has read it. */
+/* The reason may live in stop_buf: np_stop_reason in terminate gets another one, which nobody reads. */
+static void run_terminate(np_worker *worker, np_in reason) {
+    np_runtime *runtime = worker->runtime;
+    np_buf kept = runtime->stop_buf;
+    np_buf_init(&runtime->stop_buf);
+    np_out_init(&runtime->stop, &runtime->stop_buf, runtime->config.message_max);
+    worker->running = true;
+    runtime->config.ops->terminate(worker, worker->state, &reason);
+    worker->running = false;
+    np_buf_fini(&runtime->stop_buf);
+    runtime->stop_buf = kept;
+}
+
+/* The worker's own end: terminate, tell the host, free. */
 static void worker_end(np_worker *worker, np_in reason) {
     np_runtime *runtime = worker->runtime;
-    if (runtime->config.ops->terminate != NULL) {
-        np_in copy = reason;
-        worker->running = true;
-        runtime->config.ops->terminate(worker, worker->state, &copy);
-        worker->running = false;
-    }
+    if (runtime->config.ops->terminate != NULL)
+        run_terminate(worker, reason);
     if (!worker->killed)
         runtime->host.ended(runtime->host.arg, worker, reason);
     worker_free(worker);

@@ -98,6 +98,7 @@ static int init(np_ctx *ctx, np_in *args, void **state) {
         return NP_EOVERLOAD;
     np_in id = np_self_id(ctx);
     assert_int_equal(np_in_type(&id), NP_TYPE_INT);
+    np_out_atom(np_stop_reason(ctx), "unused");
     *state = malloc(1);
     states++;
     return 0;
@@ -156,6 +157,10 @@ static int handle_cast(np_ctx *ctx, void *state, np_in *message) {
     if (np_in_match(message, "send") == 0) {
         np_out_int(out, 5);
         assert_int_equal(np_send_name(ctx, "x@h", "to_x", out), 0);
+        if (w.kill_on_send) { /* the dead say nothing, though their callback goes on */
+            assert_int_equal(np_send_name(ctx, "x@h", "to_x", out), NP_ENOPROC);
+            assert_int_equal(np_call(ctx, np_self(ctx), out, 250, 77), NP_ENOPROC);
+        }
         return NP_REPLY;
     }
     if (np_in_match(message, "cast") == 0) {
@@ -207,8 +212,10 @@ static int handle_reply(np_ctx *ctx, void *state, uint64_t tag, int status, np_i
     return NP_REPLY;
 }
 
+/* A reason of its own, larger than what the real one lies in: `ended` must not see it. */
 static void terminate(np_ctx *ctx, void *state, np_in *reason) {
-    (void)ctx, (void)state;
+    (void)state;
+    memset(np_out_binary_reserve(np_stop_reason(ctx), 100000), 1, 100000);
     note("terminate", *reason);
 }
 
