@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "term/ids.h"
+#include "term/names.h"
 #include "term/validate.h"
 
 #include <stdlib.h>
@@ -20,7 +21,8 @@ enum { BUF_KEEP = 64 << 10 };
 typedef struct np_pending {
     np_ref ref;
     np_pid self;
-    np_node_id to; /* erpc: the node asked */
+    struct np_pending *next, *prev; /* of the same process */
+    np_node_id to;                  /* erpc: the node asked */
     np_node *node;
     np_client_fn fn;
     void *arg;
@@ -31,38 +33,90 @@ typedef struct np_pending {
 
 static bool pending_eq(const void *item, const void *key) { return np_ref_eq(&((const np_pending *)item)->ref, key); }
 
-void np_client_init(np_node *node) { np_map_init(&node->calls.by_ref, pending_eq); }
+static bool is_of(const void *item, const void *pid) { return np_pid_eq(&((const np_pending *)item)->self, pid); }
 
-static bool free_pending(void *item, void *arg) {
-    np_node *node = arg;
-    np_pending *call = item;
-    np_timers_stop(np_loop_timers(node->loop), &call->timer);
-    free(call);
-    return true;
-}
-
-void np_client_fini(np_node *node) {
-    np_map_remove_if(&node->calls.by_ref, free_pending, node);
-    np_map_fini(&node->calls.by_ref);
-    node->calls.count = 0;
+void np_client_init(np_node *node) {
+    np_map_init(&node->calls.by_ref, pending_eq);
+    np_map_init(&node->calls.by_process, is_of);
 }
 
 static np_pending *find(np_node *node, const np_ref *ref) {
     return np_map_get(&node->calls.by_ref, np_ref_hash(ref), ref);
 }
 
-/* Takes the call out and tells its owner. value is empty for a time-out. */
-static void complete(np_node *node, np_pending *call, int status, np_in value) {
+/* ---- the calls of a process: a list, whose first is in by_process ---- */
+
+static int add_to_process(np_node *node, np_pending *call) {
+    uint64_t hash = np_pid_hash(&call->self);
+    np_pending *first = np_map_get(&node->calls.by_process, hash, &call->self);
+    if (first == NULL)
+        return np_map_add(&node->calls.by_process, hash, call);
+    call->prev = first;
+    call->next = first->next;
+    if (call->next != NULL)
+        call->next->prev = call;
+    first->next = call;
+    return 0;
+}
+
+static void remove_from_process(np_node *node, np_pending *call) {
+    if (call->next != NULL)
+        call->next->prev = call->prev;
+    if (call->prev != NULL) {
+        call->prev->next = call->next;
+        return;
+    }
+    uint64_t hash = np_pid_hash(&call->self);
+    np_map_remove(&node->calls.by_process, hash, &call->self);
+    if (call->next == NULL)
+        return;
+    int error = np_map_add(&node->calls.by_process, hash, call->next);
+    NP_ASSERT(error == 0); /* there is room: one has just gone */
+}
+
+/* ---- the end of a call ---- */
+
+static void take_out(np_node *node, np_pending *call) {
     np_map_remove(&node->calls.by_ref, np_ref_hash(&call->ref), &call->ref);
+    remove_from_process(node, call);
     node->calls.count--;
     np_timers_stop(np_loop_timers(node->loop), &call->timer);
+}
+
+/* Takes the call out and tells its owner. value is empty for a time-out. */
+static void complete(np_node *node, np_pending *call, int status, np_in value) {
+    take_out(node, call);
     if (!call->is_erpc) {
         np_procs_unalias(node->procs, &call->ref);
         np_procs_demonitor(node->procs, &call->self, &call->ref);
     }
-    if (np_procs_alive(node->procs, &call->self))
-        call->fn(node, &call->self, call->arg, call->tag, status, value);
+    call->fn(node, &call->self, call->arg, call->tag, status, value);
     free(call);
+}
+
+static void pending_drop(np_node *node, np_pending *call) {
+    take_out(node, call);
+    free(call);
+}
+
+void np_client_forget(np_node *node, const np_pid *self) {
+    np_pending *call;
+    if (node->calls.count == 0)
+        return;
+    while ((call = np_map_get(&node->calls.by_process, np_pid_hash(self), self)) != NULL)
+        pending_drop(node, call);
+}
+
+void np_client_fini(np_node *node) {
+    np_in nothing = {0};
+    uint32_t at = 0;
+    np_pending *call;
+    while ((call = np_map_next(&node->calls.by_ref, &at)) != NULL) {
+        complete(node, call, NP_ECLOSED, nothing);
+        at = 0; /* what it has told may have ended or begun others; there are few by now */
+    }
+    np_map_fini(&node->calls.by_ref);
+    np_map_fini(&node->calls.by_process);
 }
 
 static void timed_out(np_timer *timer, void *arg) {
@@ -87,9 +141,8 @@ static int pending_new(np_node *node, const np_pid *self, uint32_t timeout_ms, n
     call->arg = arg;
     call->tag = tag;
     int error = np_map_add(&node->calls.by_ref, np_ref_hash(&call->ref), call);
-    if (error == 0 && timeout_ms > 0) {
-        error =
-            np_timers_start(np_loop_timers(node->loop), &call->timer, np_node_now(node) + timeout_ms, timed_out, call);
+    if (error == 0) {
+        error = add_to_process(node, call);
         if (error < 0)
             np_map_remove(&node->calls.by_ref, np_ref_hash(&call->ref), &call->ref);
     }
@@ -98,15 +151,16 @@ static int pending_new(np_node *node, const np_pid *self, uint32_t timeout_ms, n
         return error;
     }
     node->calls.count++;
+    if (timeout_ms > 0) {
+        uint64_t due = np_node_now(node) + timeout_ms;
+        error = np_timers_start(np_loop_timers(node->loop), &call->timer, due, timed_out, call);
+        if (error < 0) {
+            pending_drop(node, call);
+            return error;
+        }
+    }
     *out = call;
     return 0;
-}
-
-static void pending_drop(np_node *node, np_pending *call) {
-    np_map_remove(&node->calls.by_ref, np_ref_hash(&call->ref), &call->ref);
-    node->calls.count--;
-    np_timers_stop(np_loop_timers(node->loop), &call->timer);
-    free(call);
 }
 
 /* ---- gen calls ---- */
@@ -253,13 +307,22 @@ bool np_client_control(np_node *node, const np_control *control) {
 void np_client_node_down(np_node *node, np_node_id peer) {
     uint8_t room[NP_ATOM_TERM_MAX];
     np_in reason = np_term_atom("noconnection", room);
-    for (;;) { /* one a time: completing may make and end other calls */
-        uint32_t at = 0;
-        np_pending *call;
-        while ((call = np_map_next(&node->calls.by_ref, &at)) != NULL && !(call->is_erpc && call->to == peer)) {
-        }
-        if (call == NULL)
-            return;
-        complete(node, call, NP_ENOCONN, reason);
+    np_buf refs = NP_BUF_INIT; /* which, before any: completing one may make and end others */
+    uint32_t at = 0;
+    np_pending *call;
+    int error = 0;
+    while (error == 0 && (call = np_map_next(&node->calls.by_ref, &at)) != NULL) {
+        if (call->is_erpc && call->to == peer)
+            error = np_buf_append(&refs, &call->ref, sizeof call->ref);
     }
+    for (size_t i = 0; i < np_buf_len(&refs); i += sizeof(np_ref)) {
+        np_ref ref;
+        memcpy(&ref, np_buf_head(&refs) + i, sizeof ref);
+        call = find(node, &ref);
+        if (call != NULL)
+            complete(node, call, NP_ENOCONN, reason);
+    }
+    np_buf_fini(&refs);
+    if (error < 0)
+        NP_LOG(NP_LOG_CRITICAL, "node/client", "out of memory, calls remain unanswered", "peer=%s", np_name_text(peer));
 }

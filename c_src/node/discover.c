@@ -45,7 +45,7 @@ static bool worth_dialling(np_node *node, np_node_id id) {
 static void told_what(np_node *node, const np_pid *self, void *arg, uint64_t tag, int status, np_in value) {
     (void)self;
     (void)arg;
-    if (status != 0 || np_in_tuple_of(&value, 3) < 0 || np_in_match(&value, "native_pool") < 0)
+    if (status != 0 || node->stopping || np_in_tuple_of(&value, 3) < 0 || np_in_match(&value, "native_pool") < 0)
         return;
     np_node_id id = (np_node_id)tag;
     if (!worth_dialling(node, id))
@@ -96,7 +96,7 @@ static void told_nodes(np_node *node, const np_pid *self, void *arg, uint64_t ta
     bool hidden = (tag & 1) == HIDDEN;
     np_list list;
     np_in element;
-    if (status != 0 || np_in_list(&value, &list) < 0)
+    if (status != 0 || node->stopping || np_in_list(&value, &list) < 0)
         return;
     while (np_list_next(&list, &element)) {
         char name[NP_ATOM_BYTES_MAX + 1];

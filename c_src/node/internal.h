@@ -79,7 +79,8 @@ typedef struct np_letter {
 } np_letter;
 
 typedef struct np_calls {
-    np_map by_ref; /* np_pending of client.c */
+    np_map by_ref;     /* np_pending of client.c */
+    np_map by_process; /* the first of each process */
     uint32_t count;
 } np_calls;
 
@@ -102,6 +103,8 @@ struct np_node {
     np_letter **letters_end;
     uint32_t letters_count;
     size_t letters_bytes;
+    const np_pid *signalled; /* the process a signal of another node is for, while that is handled */
+    np_letter *made;         /* ... and the message it has become */
 
     np_resident net_kernel;
     np_resident rex;
@@ -109,7 +112,7 @@ struct np_node {
 
     np_pool **pools;
     size_t pools_len;
-    bool pools_broken; /* some pool has to look at its tree at the end of this turn */
+    bool pools_broken; /* some pool has lost a part of its tree and mends it at the end of this turn */
 
     np_syn *syn;
     np_scope *scopes;
@@ -157,6 +160,8 @@ int np_route_reply(np_node *node, const np_pid *self, const np_from *from, np_in
 void np_route_deliver(np_node *node, const np_pid *to, np_in message);
 /* Puts a message for a local process behind all that wait. urgent: signals, which are not refused. */
 int np_route_post(np_node *node, const np_pid *to, np_in message, bool urgent);
+/* The same for what the procs machine has made, {'EXIT',..} and {'DOWN',..}; np_proc_class.message calls it. */
+void np_route_made(np_node *node, const np_pid *to, np_in message);
 /* Acknowledges, in the name of peers that do not, the unlinks sent to them. Once a turn. */
 void np_route_unlinked(np_node *node);
 /* Delivers waiting local messages, at most `most`. True if some are left. */
@@ -178,6 +183,8 @@ bool np_client_message(np_node *node, const np_pid *to, np_in message);
 /* The same for what erpc sends: SPAWN_REPLY and the DOWN of a request. */
 bool np_client_control(np_node *node, const np_control *control);
 void np_client_node_down(np_node *node, np_node_id peer);
+/* The process has ended and wants no outcomes any more. Without this fn is called even then. */
+void np_client_forget(np_node *node, const np_pid *self);
 void np_client_init(np_node *node);
 void np_client_fini(np_node *node);
 
@@ -236,7 +243,7 @@ int np_pool_start(np_pool *pool, char *why, size_t size);
 /* Workers first, then segments, supervisors, server. */
 void np_pool_stop(np_pool *pool, np_in reason);
 void np_pool_destroy(np_pool **pool);
-/* Brings back what was killed from outside. Called at the end of a turn when pools_broken. */
+/* Brings back what was killed or stopped from outside. Called at the end of a turn when pools_broken. */
 void np_pool_mend(np_pool *pool);
 np_pool *np_pool_find(np_node *node, const char *name, size_t len);
 /* The worker with this id (or full ref). NP_ENOENT. */

@@ -151,7 +151,7 @@ static bool turn(void *arg) {
         node->pools_broken = false;
         for (size_t i = 0; i < node->pools_len && !node->stopping; i++)
             np_pool_mend(node->pools[i]);
-        more = more || node->letters != NULL;
+        more = more || node->letters != NULL || node->pools_broken;
     }
     more = np_scopes_run(node) || more;
     np_peers_flush(node->peers);

@@ -54,6 +54,8 @@ struct np_pool {
     np_buf meta;    /* [{node, Node}]: with which metadata */
     np_syn_scope *registry;
     bool running;
+    bool broken; /* a part of the tree has ended: np_pool_mend */
+    bool brutal; /* ... killed: those below it have no time for a terminate */
     uint64_t started, ended;
 };
 
@@ -123,13 +125,14 @@ static void forget(np_worker *worker) {
     np_bytes key = np_in_bytes(&ref);
     if (np_map_remove(&segment->pool->workers, np_hash_bytes(key.data, key.len), &key) != NULL)
         segment->pool->ended++;
+    np_client_forget(segment->pool->node, np_worker_pid(worker));
 }
 
 /* ---- workers as processes ---- */
 
 static void worker_message(void *target, const np_pid *self, np_in message) {
     np_segment *segment = np_worker_owner(target);
-    np_route_post(segment->pool->node, self, message, true);
+    np_route_made(segment->pool->node, self, message);
 }
 
 static void worker_killed(void *target, const np_pid *self, np_in reason) {
@@ -172,49 +175,72 @@ static np_segment *least_loaded(np_pool *pool) {
     return best;
 }
 
-/* Starts the worker with this id. NP_EEXIST: *pid is the one that runs. NP_EINVAL: a ref of another module. NP_EBUSY:
- * the pool is not running. */
-static int start_worker(np_pool *pool, np_in id, np_in args, np_pid *pid, np_segment *segment) {
-    np_node *node = pool->node;
-    np_bytes key;
-    int error = make_key(pool, id, &key);
-    if (error < 0)
-        return error;
+/* What has come of a start. */
+typedef struct np_start {
+    int error;
+    bool in_init; /* the error is init's, or came after it; else the pool's own, as refuse() has them */
+    np_pid pid;
+} np_start;
+
+/* Why the pool does not start a worker with this key, or 0. NP_EEXIST: *pid is the one that runs. NP_EBUSY: the pool is
+ * not running. */
+static int refuse(np_pool *pool, np_bytes key, const np_segment *segment, np_pid *pid) {
     np_worker *worker = find(pool, key);
     if (worker != NULL) {
         *pid = *np_worker_pid(worker);
         return NP_EEXIST;
     }
-    if (segment == NULL)
-        segment = least_loaded(pool);
     if (segment == NULL || !pool->running)
         return NP_EBUSY;
     np_in name;
     if (registered_name(pool, key, &name) == 0 && np_syn_lookup(pool->registry, name, pid, NULL) == 0)
         return NP_EEXIST; /* on another node */
-    error = np_procs_spawn(node->procs, &worker_class.proc, NULL, pid);
-    if (error < 0)
-        return error;
-    np_in ref = {.base = key.data, .pos = 0, .end = key.len};
-    error = np_runtime_start(segment->runtime, pid, ref, args, segment, &worker);
+    return 0;
+}
+
+/* The worker has begun: makes it known. An error ends it. */
+static int enroll(np_pool *pool, np_worker *worker) {
+    np_in ref = np_worker_ref(worker); /* pool->key may have been used by what init did */
+    np_bytes key = np_in_bytes(&ref);
+    int error = np_map_add(&pool->workers, np_hash_bytes(key.data, key.len), worker);
     if (error == 0) {
-        np_in own = np_worker_ref(worker); /* pool->key may have been used by what init did */
-        np_bytes own_key = np_in_bytes(&own);
-        error = np_map_add(&pool->workers, np_hash_bytes(own_key.data, own_key.len), worker);
-        if (error < 0) {
-            np_runtime_stop(worker, own, false);
-        } else if ((error = register_worker(pool, worker)) < 0) {
+        error = register_worker(pool, worker);
+        if (error < 0)
             forget(worker);
-            np_runtime_stop(worker, own, false);
-        }
     }
-    if (error < 0) {
+    if (error < 0)
+        np_runtime_stop(worker, ref, false);
+    return error;
+}
+
+/* Starts the worker with this id, in this segment or (NULL) the emptiest. */
+static np_start start_worker(np_pool *pool, np_in id, np_in args, np_segment *segment) {
+    np_start start = {0};
+    np_node *node = pool->node;
+    np_bytes key;
+    if (segment == NULL)
+        segment = least_loaded(pool);
+    start.error = make_key(pool, id, &key);
+    if (start.error == 0)
+        start.error = refuse(pool, key, segment, &start.pid);
+    if (start.error == 0)
+        start.error = np_procs_spawn(node->procs, &worker_class.proc, NULL, &start.pid);
+    if (start.error < 0)
+        return start;
+    np_in ref = {.base = key.data, .pos = 0, .end = key.len};
+    np_worker *worker;
+    start.error = np_runtime_start(segment->runtime, &start.pid, ref, args, segment, &worker);
+    if (start.error == 0)
+        start.error = enroll(pool, worker);
+    if (start.error < 0) {
         uint8_t room[NP_ATOM_TERM_MAX];
-        np_procs_exit(node->procs, pid, np_term_atom(np_error_name(error), room));
-        return error;
+        start.in_init = true;
+        np_client_forget(node, &start.pid);
+        np_procs_exit(node->procs, &start.pid, np_term_atom(np_error_name(start.error), room));
+        return start;
     }
     pool->started++;
-    return 0;
+    return start;
 }
 
 static void out_error(np_out *out, const char *reason) {
@@ -223,19 +249,19 @@ static void out_error(np_out *out, const char *reason) {
     np_out_atom(out, reason);
 }
 
-static void out_started(np_out *out, int error, const np_pid *pid, np_in id) {
+static void out_started(np_out *out, const np_start *start, np_in id) {
     np_out_tuple(out, 2);
-    if (error == 0) {
+    if (start->error == 0) {
         np_out_atom(out, "ok");
-        np_out_pid(out, pid);
+        np_out_pid(out, &start->pid);
         return;
     }
     np_out_atom(out, "error");
-    switch (error) {
+    switch (start->in_init ? 0 : start->error) {
     case NP_EEXIST:
         np_out_tuple(out, 2);
         np_out_atom(out, "already_started");
-        np_out_pid(out, pid);
+        np_out_pid(out, &start->pid);
         break;
     case NP_EINVAL:
         np_out_tuple(out, 2);
@@ -244,18 +270,17 @@ static void out_started(np_out *out, int error, const np_pid *pid, np_in id) {
         break;
     case NP_EBUSY: np_out_atom(out, "not_running"); break;
     case NP_ELIMIT: np_out_atom(out, "max_children"); break;
-    default: /* init's own error */
+    default:
         np_out_tuple(out, 2);
-        np_out_atom(out, np_error_name(error));
+        np_out_atom(out, np_error_name(start->error));
         np_out_atom(out, "init");
         break;
     }
 }
 
 void np_pool_start_worker(np_pool *pool, np_in id, np_in args, np_out *out) {
-    np_pid pid;
-    int error = start_worker(pool, id, args, &pid, NULL);
-    out_started(out, error, &pid, id);
+    np_start start = start_worker(pool, id, args, NULL);
+    out_started(out, &start, id);
 }
 
 int np_pool_whereis(np_pool *pool, np_in id, np_pid *pid) {
@@ -296,9 +321,8 @@ static void start_child(np_pool *pool, const np_supreq *req, np_in request, np_s
     np_in second;
     if (np_list_next(&list, &second) && np_in_type(&second) == NP_TYPE_LIST)
         init_args = second;
-    np_pid pid;
-    int error = start_worker(pool, ref, init_args, &pid, segment);
-    out_started(out, error, &pid, ref);
+    np_start start = start_worker(pool, ref, init_args, segment);
+    out_started(out, &start, ref);
     return;
 bad:
     malformed_spec(request, out);
@@ -520,12 +544,16 @@ void np_pool_stats(np_pool *pool, np_out *out) {
 
 /* ---- the tree ---- */
 
-/* Something of the tree was killed from outside: the rest is done at the turn's end, since a callback may be running.
- */
-static void part_ended(np_resident *self, np_in reason) {
-    (void)reason;
-    self->node->pools_broken = true;
+/* Something of the tree was killed or stopped from outside: the rest is done at the turn's end, since a callback may be
+ * running. */
+static void broken(np_pool *pool, np_in reason) {
+    pool->broken = true;
+    pool->brutal = pool->brutal || np_in_match(&reason, "killed") == 0;
+    pool->node->pools_broken = true;
 }
+
+static void part_ended(np_resident *self, np_in reason) { broken(pool_of(self), reason); }
+static void segment_ended(np_resident *self, np_in reason) { broken(((np_segment *)self)->pool, reason); }
 
 static const np_resident_class supervisor_class = {
     .actor = NP_RESIDENT_ACTOR("pool_supervisor"),
@@ -555,7 +583,7 @@ static const np_resident_class segment_class = {
     .actor = NP_RESIDENT_ACTOR("segment"),
     .module = "supervisor",
     .call = segment_call,
-    .ended = part_ended,
+    .ended = segment_ended,
 };
 
 static int start_segment(np_pool *pool, np_segment *segment) {
@@ -579,30 +607,42 @@ static int start_segment(np_pool *pool, np_segment *segment) {
     return segment->runtime == NULL ? NP_ENOMEM : 0;
 }
 
-/* Stops the workers of a segment (NULL: all). orderly: terminate runs; else as when their supervisor is killed. */
+static void stop_worker(np_pool *pool, np_worker *worker, np_in reason, bool orderly) {
+    if (orderly) {
+        np_runtime_stop(worker, reason, true);
+        return;
+    }
+    np_pid pid = *np_worker_pid(worker);
+    forget(worker);
+    np_runtime_stop(worker, reason, false);
+    np_procs_exit(pool->node->procs, &pid, reason);
+}
+
+/*
+ * Stops the workers of a segment (NULL: all). orderly: terminate runs; else as when their supervisor is killed. Each
+ * that goes moves others in the table and may take others with it: the place where it was is looked at again, and a
+ * pass over the table that has found some is followed by another.
+ */
 static void stop_workers(np_pool *pool, const np_segment *segment, np_in reason, bool orderly) {
-    for (;;) { /* a worker's terminate may change the table: start over after each */
+    bool found = true;
+    while (found) {
         uint32_t at = 0;
         np_worker *worker;
-        while ((worker = np_map_next(&pool->workers, &at)) != NULL && segment != NULL &&
-               np_worker_owner(worker) != segment) {
-        }
-        if (worker == NULL)
-            return;
-        if (orderly) {
-            np_runtime_stop(worker, reason, true);
-        } else {
-            np_pid pid = *np_worker_pid(worker);
-            forget(worker);
-            np_runtime_stop(worker, reason, false);
-            np_procs_exit(pool->node->procs, &pid, reason);
+        found = false;
+        while ((worker = np_map_next(&pool->workers, &at)) != NULL) {
+            if (segment != NULL && np_worker_owner(worker) != segment)
+                continue;
+            found = true;
+            at--;
+            stop_worker(pool, worker, reason, orderly);
         }
     }
 }
 
 static void stop_segment(np_segment *segment, np_in reason, bool orderly) {
     if (segment->runtime != NULL) {
-        stop_workers(segment->pool, segment, reason, orderly);
+        if (np_runtime_count(segment->runtime) > 0)
+            stop_workers(segment->pool, segment, reason, orderly);
         np_runtime_destroy(&segment->runtime);
     }
     np_resident_stop(&segment->resident, reason);
@@ -622,15 +662,14 @@ static void start_configured(np_pool *pool) {
         } else {
             np_out_int(&out, id->number);
         }
-        np_pid pid;
-        int error = np_out_error(&out);
-        if (error == 0)
-            error = start_worker(pool, np_out_view(&out), args, &pid, NULL);
-        if (error < 0 && error != NP_EEXIST) {
-            char text[TEXT_MAX] = "";
-            np_in view = np_out_view(&out);
+        if (np_out_error(&out) < 0)
+            continue; /* the config's limits are far below the builder's */
+        np_in term = np_out_view(&out);
+        np_start start = start_worker(pool, term, args, NULL);
+        if (start.error < 0 && (start.in_init || start.error != NP_EEXIST)) {
+            char text[TEXT_MAX];
             NP_LOG(NP_LOG_ERROR, WHERE, "a worker of the config did not start", "pool=%s id=%s error=\"%s\"",
-                   pool->config->name, np_term_text(&view, text, sizeof text), np_strerror(error));
+                   pool->config->name, np_term_text(&term, text, sizeof text), np_strerror(start.error));
         }
     }
     np_buf_fini(&buf);
@@ -709,6 +748,7 @@ int np_pool_start(np_pool *pool, char *why, size_t size) {
 
 static void stop_tree(np_pool *pool, np_in reason, bool orderly) {
     pool->running = false;
+    stop_workers(pool, NULL, reason, orderly);
     for (uint32_t i = 0; i < pool->segments_len; i++)
         stop_segment(&pool->segments[i], reason, orderly);
     np_resident_stop(&pool->worker_supervisor.resident, reason);
@@ -734,36 +774,42 @@ void np_pool_destroy(np_pool **pool) {
     *pool = NULL;
 }
 
-void np_pool_mend(np_pool *pool) {
-    uint8_t room[NP_ATOM_TERM_MAX];
-    np_in killed = np_term_atom("killed", room);
+/* One for one, but what has lost its supervisor goes with it. */
+static int mend(np_pool *pool, np_in reason, bool orderly) {
     char why[TEXT_MAX];
-    int error = 0;
-    if (!pool->running)
-        return;
     if (pool->supervisor.resident.pid.node == 0) {
-        stop_tree(pool, killed, false);
-        error = np_pool_start(pool, why, sizeof why);
-    } else {
-        bool lost_workers = pool->worker_supervisor.resident.pid.node == 0;
-        if (lost_workers) {
-            for (uint32_t i = 0; i < pool->segments_len; i++)
-                stop_segment(&pool->segments[i], killed, false);
-            error = start_worker_supervisor(pool);
-        }
-        for (uint32_t i = 0; error == 0 && i < pool->segments_len; i++) {
-            if (pool->segments[i].resident.pid.node != 0)
-                continue;
-            stop_segment(&pool->segments[i], killed, false);
-            error = start_segment(pool, &pool->segments[i]);
-            lost_workers = true;
-        }
-        if (error == 0 && pool->server.resident.pid.node == 0)
-            error = np_resident_start(&pool->server.resident, pool->node, &server_class, pool->server_name,
-                                      &pool->supervisor.resident.pid);
-        if (error == 0 && lost_workers)
-            start_configured(pool);
+        stop_tree(pool, reason, orderly);
+        return np_pool_start(pool, why, sizeof why);
     }
+    int error = 0;
+    bool lost_workers = pool->worker_supervisor.resident.pid.node == 0;
+    if (lost_workers) {
+        for (uint32_t i = 0; i < pool->segments_len; i++)
+            stop_segment(&pool->segments[i], reason, orderly);
+        error = start_worker_supervisor(pool);
+    }
+    for (uint32_t i = 0; error == 0 && i < pool->segments_len; i++) {
+        if (pool->segments[i].resident.pid.node != 0)
+            continue;
+        stop_segment(&pool->segments[i], reason, orderly);
+        error = start_segment(pool, &pool->segments[i]);
+        lost_workers = true;
+    }
+    if (error == 0 && pool->server.resident.pid.node == 0)
+        error = np_resident_start(&pool->server.resident, pool->node, &server_class, pool->server_name,
+                                  &pool->supervisor.resident.pid);
+    if (error == 0 && lost_workers)
+        start_configured(pool);
+    return error;
+}
+
+void np_pool_mend(np_pool *pool) {
+    if (!pool->running || !pool->broken)
+        return;
+    uint8_t room[NP_ATOM_TERM_MAX];
+    bool orderly = !pool->brutal;
+    pool->broken = pool->brutal = false; /* what ends meanwhile is for the next turn */
+    int error = mend(pool, np_term_atom(orderly ? "shutdown" : "killed", room), orderly);
     if (error < 0) {
         NP_LOG(NP_LOG_CRITICAL, WHERE, "pool could not be brought back", "pool=%s error=\"%s\"", pool->config->name,
                np_strerror(error));

@@ -66,28 +66,45 @@ void np_resident_killed(void *target, const np_pid *self, np_in reason) {
 
 void np_resident_message(void *target, const np_pid *self, np_in message) {
     np_resident *resident = target;
-    np_route_post(resident->node, self, message, true);
+    np_route_made(resident->node, self, message);
 }
 
 /* ---- messages ---- */
-
-static void send_reply(np_resident *self, const np_from *from, const np_out *out) {
-    np_in view = np_out_view(out);
-    np_bytes bytes = np_in_bytes(&view);
-    np_in payload;
-    if (np_out_error(out) < 0 || np_term_open(&payload, bytes.data, bytes.len) < 0) {
-        NP_LOG(NP_LOG_ERROR, WHERE, "a reply could not be built", "process=%s error=\"%s\"",
-               self->type->actor.proc.name, np_strerror(np_out_error(out)));
-        return;
-    }
-    np_sys_count_out(self->sys);
-    np_route_reply(self->node, &self->pid, from, payload);
-}
 
 static void begin_reply(np_resident *self, np_out *out, const np_from *from) {
     np_buf_clear(&self->node->reply_buf, BUF_KEEP);
     np_out_init(out, &self->node->reply_buf, self->node->settings.peers.message_max);
     np_gen_reply_begin(out, from);
+}
+
+/* What was built: one whole term. */
+static int built(const np_out *out, np_in *payload) {
+    int error = np_out_error(out);
+    if (error < 0)
+        return error;
+    np_in view = np_out_view(out);
+    np_bytes bytes = np_in_bytes(&view);
+    return np_term_open(payload, bytes.data, bytes.len);
+}
+
+/* A reply that cannot be sent, since it is larger than a message may be, is {error, Error}. */
+static void send_reply(np_resident *self, const np_from *from, np_out *out) {
+    np_in payload;
+    if (self->pid.node == 0)
+        return; /* killed meanwhile, by a worker that it has started or stopped */
+    int error = built(out, &payload);
+    if (error < 0) {
+        NP_LOG(NP_LOG_ERROR, WHERE, "a reply could not be built", "process=%s error=\"%s\"",
+               self->type->actor.proc.name, np_strerror(error));
+        begin_reply(self, out, from);
+        np_out_tuple(out, 2);
+        np_out_atom(out, "error");
+        np_out_atom(out, np_error_name(error));
+        if (built(out, &payload) < 0)
+            return;
+    }
+    np_sys_count_out(self->sys);
+    np_route_reply(self->node, &self->pid, from, payload);
 }
 
 static void call(np_resident *self, const np_gen *gen) {

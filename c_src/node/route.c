@@ -34,22 +34,62 @@ void np_route_deliver(np_node *node, const np_pid *to, np_in message) {
     NP_CONTAINER_OF(proc_class, const np_actor_class, proc)->deliver(target, message);
 }
 
-int np_route_post(np_node *node, const np_pid *to, np_in message, bool urgent) {
+static bool has_room(const np_node *node, size_t len) {
+    return node->letters_count < NP_LETTERS_MAX && node->letters_bytes + len <= NP_LETTERS_BYTES_MAX;
+}
+
+static np_letter *letter_new(const np_pid *to, np_in message) {
     np_bytes bytes = np_in_bytes(&message);
-    if (!urgent && (node->letters_count >= NP_LETTERS_MAX || node->letters_bytes + bytes.len > NP_LETTERS_BYTES_MAX))
-        return NP_EOVERLOAD;
     np_letter *letter = malloc(sizeof *letter + bytes.len);
     if (letter == NULL)
-        return NP_ENOMEM;
+        return NULL;
     letter->next = NULL;
     letter->to = *to;
     letter->len = bytes.len;
     memcpy(letter->data, bytes.data, bytes.len);
+    return letter;
+}
+
+static void deliver_letter(np_node *node, np_letter *letter) {
+    np_route_deliver(node, &letter->to, (np_in){.base = letter->data, .pos = 0, .end = letter->len});
+    free(letter);
+}
+
+int np_route_post(np_node *node, const np_pid *to, np_in message, bool urgent) {
+    if (!urgent && !has_room(node, np_in_bytes(&message).len))
+        return NP_EOVERLOAD;
+    np_letter *letter = letter_new(to, message);
+    if (letter == NULL)
+        return NP_ENOMEM;
     *node->letters_end = letter;
     node->letters_end = &letter->next;
     node->letters_count++;
-    node->letters_bytes += bytes.len;
+    node->letters_bytes += letter->len;
     return 0;
+}
+
+/*
+ * Messages of other nodes do not wait among the letters, so neither may a signal of theirs that becomes a message: it
+ * would be overtaken by what its sender has sent after it. What else comes of the signal is between local processes.
+ */
+void np_route_made(np_node *node, const np_pid *to, np_in message) {
+    if (node->signalled == NULL || node->made != NULL || !np_pid_eq(node->signalled, to)) {
+        np_route_post(node, to, message, true);
+        return;
+    }
+    node->made = letter_new(to, message);
+}
+
+static int signal_in(np_node *node, const np_signal *signal) {
+    np_procs_run(node->procs); /* what is left from before is not of this signal */
+    node->signalled = &signal->to;
+    int error = np_procs_signal(node->procs, signal);
+    node->signalled = NULL;
+    np_letter *made = node->made;
+    node->made = NULL;
+    if (made != NULL)
+        deliver_letter(node, made);
+    return error;
 }
 
 bool np_route_run(np_node *node, uint32_t most) {
@@ -60,8 +100,7 @@ bool np_route_run(np_node *node, uint32_t most) {
             node->letters_end = &node->letters;
         node->letters_count--;
         node->letters_bytes -= letter->len;
-        np_route_deliver(node, &letter->to, (np_in){.base = letter->data, .pos = 0, .end = letter->len});
-        free(letter);
+        deliver_letter(node, letter);
     }
     return node->letters != NULL;
 }
@@ -76,8 +115,10 @@ static int send_control(np_node *node, np_node_id to, const np_control *control,
     return error;
 }
 
-static int send_local(np_node *node, const np_dest *dest, np_in payload) {
+static int send_local(np_node *node, const np_dest *dest, np_in payload, bool urgent) {
     np_pid pid;
+    if (!urgent && !has_room(node, np_in_bytes(&payload).len))
+        return NP_EOVERLOAD; /* before the alias is used up: a smaller answer may follow */
     if (dest->pid != NULL) {
         pid = *dest->pid;
     } else if (dest->alias != NULL) {
@@ -86,13 +127,13 @@ static int send_local(np_node *node, const np_dest *dest, np_in payload) {
     } else if (np_procs_whereis(node->procs, dest->name, strlen(dest->name), &pid) < 0) {
         return 0; /* {Name, Node} ! Message to no one is no error */
     }
-    return np_route_post(node, &pid, payload, false);
+    return np_route_post(node, &pid, payload, urgent);
 }
 
 int np_route_send(np_node *node, const np_pid *self, const np_dest *dest, np_in payload, np_send_class send_class) {
     np_node_id to = dest->pid != NULL ? dest->pid->node : dest->alias != NULL ? dest->alias->node : dest->node;
     if (to == 0 || to == node->id)
-        return send_local(node, dest, payload);
+        return send_local(node, dest, payload, send_class == NP_SEND_URGENT);
     np_control control;
     control.from = *self;
     control.payload = payload;
@@ -230,7 +271,7 @@ static int to_procs(np_node *node, np_node_id peer, const np_control *control) {
     signal.ref = control->ref;
     signal.id = control->id;
     signal.reason = control->payload;
-    return np_procs_signal(node->procs, &signal);
+    return signal_in(node, &signal);
 }
 
 static int control_in(np_node *node, np_node_id peer, const np_control *control) {
