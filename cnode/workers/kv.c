@@ -8,6 +8,8 @@
  *     call {delete, K}        -> ok | {error, not_found}
  *     call size               -> the number of keys
  *     call {await, K, Ms}     -> {ok, V} as soon as K is there | {error, timeout} after Ms
+ *
+ * put with a TtlMs and await answer {error, overloaded} while too many entries expire or too many callers wait already.
  */
 #include <native_pool/worker.h>
 
@@ -99,14 +101,16 @@ static void wake_waiters(np_ctx *ctx, kv *self, const entry *put) {
     }
 }
 
+/* NP_ELIMIT: no timer is left. */
 static int put(np_ctx *ctx, kv *self, np_bytes key, np_bytes value, const uint64_t *ttl_ms) {
     entry *old = find(self, key);
     entry *fresh = calloc(1, sizeof *fresh);
+    int error = NP_ENOMEM;
     if (fresh == NULL || !blob_copy(&fresh->key, key) || !blob_copy(&fresh->value, value))
         goto fail;
     if (ttl_ms != NULL) {
         fresh->timer = ++self->last_timer;
-        int error = np_timer_start(ctx, *ttl_ms, fresh->timer);
+        error = np_timer_start(ctx, *ttl_ms, fresh->timer);
         if (error < 0)
             goto fail;
     }
@@ -121,17 +125,21 @@ fail:
         free(fresh->value.data);
         free(fresh);
     }
-    return NP_ENOMEM;
+    return error;
 }
 
-static int await(np_ctx *ctx, kv *self, const np_caller *caller, np_bytes key, uint64_t timeout_ms) {
+static int await(np_ctx *ctx, kv *self, const np_caller *caller, np_bytes key, uint64_t timeout_ms, np_out *reply) {
     waiter *wait = calloc(1, sizeof *wait);
     if (wait == NULL || !blob_copy(&wait->key, key))
         goto fail;
     wait->timer = ++self->last_timer;
-    wait->reply = np_defer(ctx, caller);
-    if (wait->reply == 0 || np_timer_start(ctx, timeout_ms, wait->timer) < 0)
+    if (np_timer_start(ctx, timeout_ms, wait->timer) < 0)
         goto fail;
+    wait->reply = np_defer(ctx, caller);
+    if (wait->reply == 0) {
+        np_timer_stop(ctx, wait->timer);
+        goto fail;
+    }
     wait->next = self->waiters;
     self->waiters = wait;
     return NP_NOREPLY;
@@ -139,7 +147,8 @@ fail:
     if (wait != NULL)
         free(wait->key.data);
     free(wait);
-    return NP_EOVERLOAD;
+    out_error(reply, "overloaded");
+    return NP_REPLY;
 }
 
 static int init(np_ctx *ctx, np_in *args, void **state) {
@@ -184,16 +193,20 @@ static int handle_call(np_ctx *ctx, void *state, const np_caller *caller, np_in 
     if (arity == 3 && np_in_match(&in, "await") == 0 && np_in_binary(&in, &key) == 0 && np_in_uint64(&in, &ms) == 0) {
         const entry *found = find(self, key);
         if (found == NULL)
-            return await(ctx, self, caller, key, ms);
+            return await(ctx, self, caller, key, ms, reply);
         out_found(reply, &found->value);
         return NP_REPLY;
     }
     if ((arity == 3 || arity == 4) && np_in_match(&in, "put") == 0 && np_in_binary(&in, &key) == 0 &&
         np_in_binary(&in, &value) == 0 && (arity == 3 || np_in_uint64(&in, &ms) == 0)) {
         int error = put(ctx, self, key, value, arity == 4 ? &ms : NULL);
-        if (error < 0)
+        if (error == NP_ENOMEM)
             return error;
-        np_out_atom(reply, "ok");
+        if (error < 0) {
+            out_error(reply, "overloaded");
+        } else {
+            np_out_atom(reply, "ok");
+        }
         return NP_REPLY;
     }
     return NP_UNHANDLED;

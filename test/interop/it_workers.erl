@@ -7,7 +7,8 @@
 cases() ->
     [configured_ids_are_there, counter, {counter_has_64_bits, #{native => true}}, echo_counts_casts,
      kv_put_get_delete_size, kv_ttl,
-     kv_await_of_present, kv_await_is_deferred, kv_await_times_out, kv_many_awaits, kv_binary_values, kv_unhandled,
+     kv_await_of_present, kv_await_is_deferred, kv_await_times_out, kv_many_awaits,
+     {kv_too_many_waits, #{native => true}}, kv_binary_values, kv_unhandled,
      server_start_worker, server_ids_of_any_kind, server_unknown_call, workers_are_independent].
 
 main() -> np_node:main().
@@ -102,6 +103,16 @@ kv_many_awaits() ->
     ok = gen_server:call(P, {put, <<"k", 1>>, <<"odd">>}),
     ?assertEqual([{reply, {ok, case N rem 2 of 0 -> <<"even">>; 1 -> <<"odd">> end}} || N <- lists:seq(1, 100)],
                  [gen_server:wait_response(R, 1000) || R <- Rs]).
+
+%% More timers than a worker may have: the one too many is told so, and nothing is lost.
+kv_too_many_waits() ->
+    P = kv(),
+    Reqs = [gen_server:send_request(P, {put, <<N:32>>, <<"v">>, 60000}) || N <- lists:seq(1, 10001)],
+    Answers = [element(2, gen_server:receive_response(R, 10000)) || R <- Reqs],
+    ?assertEqual(10000, length([ok || ok <- Answers])),
+    ?assertEqual({error, overloaded}, lists:last(Answers)),
+    ?assertEqual({error, overloaded}, gen_server:call(P, {await, <<"k">>, 1000})),
+    ?assertEqual(10000, gen_server:call(P, size)).
 
 kv_binary_values() ->
     P = kv(),
