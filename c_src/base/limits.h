@@ -47,7 +47,7 @@
 #define NP_LETTERS_TURN      1000         /* ... delivered before the sockets are looked at again */
 
 /* ---- workers ---- */
-#define NP_MAILBOX_MAX       100000      /* messages waiting in one process (suspended, or while it sends to itself) */
+#define NP_MAILBOX_MAX       100000      /* messages waiting in one suspended process */
 #define NP_MAILBOX_BYTES_MAX (64u << 20) /* ... and their bytes */
 #define NP_DEFERRED_MAX      10000       /* replies one worker may owe */
 #define NP_WORKER_TIMERS_MAX 10000       /* timers of one worker */

@@ -31,6 +31,11 @@
  * Rules of a callback: it does not block; it runs on the thread that owns the worker and uses ctx on no other; what it
  * is given (cursors, strings, the builder) is valid until it returns; it copies what it keeps.
  *
+ * Callbacks of one worker, and of several of a node, never run inside each other: what a worker sends to itself or to
+ * its neighbours waits until it has returned. The one exception is destroy, which runs at once when a callback of
+ * another worker (by np_exit or a link) ends this one. A worker that is ended while its own callback runs is dead from
+ * then on: sending, calling, replying, monitoring and linking give NP_ENOPROC, and the callback's result is ignored.
+ *
  * Source of the conduct: OTP's gen_server; AdvancedPool's Worker.Behaviour for names and defaults.
  */
 #ifndef NATIVE_POOL_WORKER_H
@@ -58,8 +63,8 @@ enum {
     NP_NOREPLY = 1,   /* handle_call: the reply comes later (np_defer) or never */
     NP_UNHANDLED = 2, /* not known here: the default. Calls are answered {unhandled, Request}; casts and messages are
                          dropped with a debug log line */
-    NP_STOP = 3,      /* the worker ends, with the reason built by np_stop_reason, else `normal`. handle_call: a term in
-                         `reply` is sent first */
+    NP_STOP = 3,      /* the worker ends, with the reason built by np_stop_reason, else (or if that is not exactly one
+                         term) `normal`. handle_call: a term in `reply` is sent first. Not for init */
 };
 
 typedef struct np_worker_ops {
@@ -151,7 +156,7 @@ const np_pid *np_caller_pid(const np_caller *caller);
 /* An empty builder for a term to send. Valid until the next np_build of this worker or the end of the callback. */
 np_out *np_build(np_ctx *ctx);
 
-/* An empty builder for the exit reason; then return NP_STOP. */
+/* An empty builder for the exit reason; then return NP_STOP. Of no effect in init and terminate. */
 np_out *np_stop_reason(np_ctx *ctx);
 
 /* ---- messages and calls to other processes, anywhere in the cluster ---- */
@@ -164,12 +169,15 @@ int np_send_name(np_ctx *ctx, const char *node, const char *name, const np_out *
 int np_cast(np_ctx *ctx, const np_pid *to, const np_out *message);
 int np_cast_name(np_ctx *ctx, const char *node, const char *name, const np_out *message);
 
-/* GenServer.call without waiting: the answer comes to handle_reply with this tag, exactly once, also if this returns
- * NP_ENOCONN's cousins later. An error: no answer will come. timeout_ms 0: none. */
+/* GenServer.call without waiting: the answer comes to handle_reply with this tag, exactly once, unless the worker ends
+ * before; a node that is not connected is an answer, too. An error: no answer will come. NP_EOVERLOAD: too much waits
+ * to go there, or too many calls of this node are unanswered. timeout_ms 0: none. */
 int np_call(np_ctx *ctx, const np_pid *to, const np_out *request, uint32_t timeout_ms, uint64_t tag);
 int np_call_name(np_ctx *ctx, const char *node, const char *name, const np_out *request, uint32_t timeout_ms,
                  uint64_t tag);
-/* erpc:call(Node, M, F, Args); args is one term, a proper list. */
+/* erpc:call(Node, M, F, Args); args is one term, a proper list. Not of this node: NP_EINVAL. Not connected: NP_ENOCONN,
+ * no answer comes. What fails over there has the status NP_ECLOSED; value is then what erpc has instead of a result,
+ * {Ref, error | exit | throw, ..}. */
 int np_erpc(np_ctx *ctx, const char *node, const char *module, const char *function, const np_out *args,
             uint32_t timeout_ms, uint64_t tag);
 
