@@ -14,15 +14,19 @@ cases() ->
         [stops_itself_anywhere, kills_itself_anywhere, kills_others, kills_what_is_above, ends_the_tree_from_init,
          kills_the_server_that_starts_it, reason_built_in_terminate, inits_errors_are_told, sends_itself_in_a_loop,
          calls_of_all_kinds, calls_of_the_dead_are_forgotten, every_local_call_is_answered, many_deferred,
-         exit_signal_before_next_message, reply_before_down, orderly_stop_of_the_tree, asked_by_rpc_meanwhile]].
+         exit_signal_before_next_message, reply_before_down, orderly_stop_of_the_tree, asked_by_rpc_meanwhile,
+         answers_that_are_too_large, many_workers_end_at_once]].
 
 %% ---- the node of a case ----
 
 node_of() -> case get(nasty) of undefined -> start(); N -> maps:get(node, N) end.
 
-start() ->
+start() -> start([]).
+
+start(NodeLines) ->
     So = filename:join(filename:dirname(os:getenv("NP_PROGRAM")), "test/workers/nasty.so"),
-    N = np_node:native(#{pools => ["pools:\n  - name: Elixir.Nasty\n    worker: ", So, "\n    isolation: inline\n"
+    N = np_node:native(#{node => NodeLines,
+                        pools => ["pools:\n  - name: Elixir.Nasty\n    worker: ", So, "\n    isolation: inline\n"
                                    "    segments: 2\n    start: [1]\n"]}),
     put(nasty, N),
     maps:get(node, N).
@@ -144,7 +148,8 @@ kills_what_is_above() ->
          _ = D(),
          np_test:eventually(fun() -> length(gen_server:call({?SUP, N}, which_children)) =:= 2 end),
          ?assertMatch({ok, _}, gen_server:call({?SERVER, N}, {start_worker, id(), []}))
-     end || Name <- [?POOL, ?SUP, segment], Where <- [fun(Ops) -> Ops end, fun(Ops) -> [{on, terminate, Ops}, {stop, x}] end]],
+     end || Name <- [?POOL, ?SUP, segment],
+            Where <- [fun(Ops) -> Ops end, fun(Ops) -> [{on, terminate, Ops}, {stop, x}] end]],
     [begin
          P = worker([]),
          Above = erpc:call(N, erlang, whereis, [Name]),
@@ -175,8 +180,9 @@ kills_the_server_that_starts_it() ->
          Pid = erpc:call(N, erlang, whereis, [Name]),
          Request = case Name of
              ?SERVER -> {start_worker, id(), [[{exit, Pid, kill}]]};
-             ?SUP -> {start_child, {{m, f, [{ref, 'Elixir.Nasty.Worker', id()}, [[{exit, Pid, kill}]]]}, temporary, 5000,
-                                    worker, [m]}}
+             ?SUP ->
+                 Ref = {ref, 'Elixir.Nasty.Worker', id()},
+                 {start_child, {{m, f, [Ref, [[{exit, Pid, kill}]]]}, temporary, 5000, worker, [m]}}
          end,
          ?assertExit({killed, _}, gen_server:call(Pid, Request, 1000)),
          ok = np_test:eventually(fun() -> is_pid(erpc:call(N, erlang, whereis, [Name])) end)
@@ -363,3 +369,28 @@ asked_by_rpc_meanwhile() ->
     [catch erpc:receive_response(A, 8000) || A <- Asks],
     np_test:eventually(fun() -> maps:get(processes, erpc:call(N, native_pool, stats, [])) =:= Before end, 9000),
     done().
+
+%% A list of more workers than a message may hold is an error to the one who asks.
+answers_that_are_too_large() ->
+    N = start(["max_message_mb: 1"]),
+    [gen_server:call({?SERVER, N}, {start_worker, id(), []}) || _ <- lists:seq(1, 35000)],
+    [?assertEqual({error, limit}, gen_server:call(S, which_children))
+        || {_, S, _, _} <- supervisor:which_children({?SUP, N})],
+    ?assertError({exception, system_limit, _}, erpc:call(N, erlang, processes, [])),
+    ?assertEqual(35001, maps:get(workers, sys:get_state({?SERVER, N}))),
+    done().
+
+%% Ending a pool takes time in proportion to its workers.
+many_workers_end_at_once() ->
+    N = node_of(),
+    Count = 50000,
+    Ids = [{many, I} || I <- lists:seq(1, Count)],
+    [gen_server:call({?SERVER, N}, {start_worker, Id, []}) || Id <- Ids],
+    {Us, ok} = timer:tc(fun() -> gen_server:stop({?POOL, N}, shutdown, 30000), gone(N, hd(Ids)) end),
+    ?assert(Us < 5000000),
+    done(),
+    {note, io_lib:format("~b workers in ~b ms", [Count, Us div 1000])}.
+
+gone(N, Id) ->
+    {error, not_registered} = gen_server:call({?SERVER, N}, {whereis, Id}, 30000),
+    ok.

@@ -212,10 +212,14 @@ static int handle_reply(np_ctx *ctx, void *state, uint64_t tag, int status, np_i
     return NP_REPLY;
 }
 
+enum { OTHER_REASON = 900 };
+
 /* A reason of its own, larger than what the real one lies in: `ended` must not see it. */
 static void terminate(np_ctx *ctx, void *state, np_in *reason) {
     (void)state;
-    memset(np_out_binary_reserve(np_stop_reason(ctx), 100000), 1, 100000);
+    uint8_t *bytes = np_out_binary_reserve(np_stop_reason(ctx), OTHER_REASON);
+    assert_non_null(bytes);
+    memset(bytes, 1, OTHER_REASON);
     note("terminate", *reason);
 }
 

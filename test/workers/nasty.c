@@ -11,8 +11,8 @@
  *     {call, Pid, Request, Ms, Tag}  {call_name, Name, Request, Ms, Tag}  {erpc, Node, M, F, Args, Ms, Tag}
  *     {timer, Ms, Tag}  {cancel, Tag}
  *     {on, terminate | fetch | timer | reply | info, Ops}: what to do there from now on
- *     {report, Pid}        timers, answers and other messages are sent there: {timer, Tag}, {reply, Tag, Status, Value},
- *                          {info, Message}
+ *     {report, Pid}        timers, answers and other messages are sent there: {timer, Tag}, {info, Message},
+ *                          {reply, Tag, Status, Value}; ops that fail, too: {failed, Error, Op}
  *     defer                the reply to this call comes later; answer: all of them with done
  *     {reason, Term}       np_stop_reason;  {stop, Term} stops with it;  {fail, Code}: the callback returns that
  *     {tell, Pid}          {told, self} there
