@@ -87,8 +87,12 @@ static int signal_in(np_node *node, const np_signal *signal) {
     node->signalled = NULL;
     np_letter *made = node->made;
     node->made = NULL;
-    if (made != NULL)
+    if (made != NULL) {
+        np_node_id speaker = node->speaker;
+        node->speaker = node->id; /* the message is ours, of whatever node the signal was */
         deliver_letter(node, made);
+        node->speaker = speaker;
+    }
     return error;
 }
 
