@@ -21,6 +21,9 @@ struct np_loop {
     uint64_t turns;         /* counts turns, so that streams can bound what they read in one */
     uint64_t busy_since_ns; /* when this turn's first callback ran; 0: none yet */
     uint64_t worst_turn_ns;
+    uint32_t yield_skip;    /* so many sleeps go by without giving way first */
+    uint32_t yield_backoff; /* what yield_skip was last set to because others kept the CPU */
+    uint32_t yield_good;    /* times in a row that nobody kept it long */
     struct signal_watch *signals;
     char *read_buffer; /* NP_STREAM_READ_BYTES, shared by all streams: data is used up within the callback */
 };
