@@ -374,7 +374,7 @@ void np_syn_origin_bury(np_syn_origin *origin) {
     origin->next = scope->graves;
     scope->graves = origin;
     scope->buried += origin->count;
-    uint32_t slice = NP_SYN_SLICE;
+    uint32_t slice = scope->syn->bounds.slice;
     np_syn_bury(scope, &slice); /* mostly that is all */
 }
 

@@ -190,9 +190,18 @@ typedef struct np_syn_ended {
     size_t reason_len;
 } np_syn_ended;
 
+/* Bounds of limits.h that tests make smaller. */
+typedef struct np_syn_bounds {
+    uint32_t slice;         /* NP_SYN_SLICE */
+    size_t copy_free_bytes; /* an ack_sync up to this is merged where it lies, at once */
+    size_t early_bytes;     /* NP_SYN_EARLY_BYTES */
+    size_t held_bytes;      /* NP_SYN_HELD_BYTES */
+} np_syn_bounds;
+
 struct np_syn {
     np_syn_io io;
     np_node_id self;
+    np_syn_bounds bounds;
     uint64_t now_ms, now_ns;
     uint64_t stamp_ns; /* last time given */
     np_syn_index metas;

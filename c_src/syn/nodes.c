@@ -252,7 +252,7 @@ static void hold(np_syn_node *node, np_in message) {
     np_bytes bytes = np_in_bytes(&message);
     uint32_t len = (uint32_t)bytes.len;
     uint8_t *to;
-    if (np_buf_len(&node->held) + bytes.len > NP_SYN_HELD_BYTES) {
+    if (np_buf_len(&node->held) + bytes.len > node->scope->syn->bounds.held_bytes) {
         give_up(node, "takes no more messages");
     } else if (np_buf_reserve(&node->held, sizeof(len) + len, &to) < 0) {
         give_up(node, "out of memory");

@@ -22,7 +22,6 @@
 #include <string.h>
 
 enum {
-    COPY_FREE_BYTES = 1 << 16, /* an ack_sync up to this is merged where it lies */
     TAG_LIST = 108,
     TAG_NIL = 106,
 };
@@ -55,7 +54,7 @@ void np_syn_ack(np_syn_node *node) {
         np_syn_node_schedule(node);
         return;
     }
-    uint32_t slice = NP_SYN_SLICE;
+    uint32_t slice = node->scope->syn->bounds.slice;
     np_buf_clear(&out->message, 0);
     int error = np_syn_encode_ack_head(node->scope, &out->message);
     out->count_at = np_buf_len(&out->message) + 1;
@@ -144,7 +143,7 @@ void np_syn_journal(np_syn_node *node, np_in message, bool applied) {
     memset(&head, 0, sizeof(head));
     head.len = (uint32_t)bytes.len;
     head.applied = applied;
-    if (np_buf_len(&node->journal) + bytes.len > NP_SYN_EARLY_BYTES ||
+    if (np_buf_len(&node->journal) + bytes.len > node->scope->syn->bounds.early_bytes ||
         np_buf_reserve(&node->journal, sizeof(head) + bytes.len, &to) < 0) {
         np_syn_complain(node->scope->syn, NP_SYN_WRONG_FLOOD, node->scope, node->id, (np_in){NULL, 0, 0});
         node->lossy = true;
@@ -186,8 +185,9 @@ static int keep(np_syn_merge *merge) {
 }
 
 void np_syn_merge_start(np_syn_node *node, np_in list, np_buf *owner) {
-    bool small = np_in_bytes(&list).len <= COPY_FREE_BYTES;
-    uint32_t slice = small ? UINT32_MAX : NP_SYN_SLICE;
+    const np_syn_bounds *bounds = &node->scope->syn->bounds;
+    bool small = np_in_bytes(&list).len <= bounds->copy_free_bytes;
+    uint32_t slice = small ? UINT32_MAX : bounds->slice;
     begin(node, list, small ? NULL : owner);
     np_syn_merge_work(node, &slice);
     if (!node->merge.running)

@@ -22,6 +22,7 @@ np_syn *np_syn_new(const np_syn_io *io, np_node_id self) {
         return NULL;
     syn->io = *io;
     syn->self = self;
+    syn->bounds = (np_syn_bounds){NP_SYN_SLICE, 1 << 16, NP_SYN_EARLY_BYTES, NP_SYN_HELD_BYTES};
     syn->conflicts.burst = 3;
     np_syn_metas_init(syn);
     np_timers_init(&syn->timers);
@@ -318,7 +319,7 @@ void np_syn_peer_down(np_syn *syn, np_node_id node) {
 /* ---- time and work ---- */
 
 bool np_syn_run(np_syn *syn) {
-    uint32_t slice = NP_SYN_SLICE;
+    uint32_t slice = syn->bounds.slice;
     bool graves = false;
     np_syn_enter(syn);
     np_timers_run(&syn->timers, syn->now_ms, UINT32_MAX);

@@ -1,0 +1,129 @@
+/*
+ * check.c - what must hold when all members are up and connected and nothing is left to do. See sim.h.
+ *
+ *   1. A name belongs to one process in the whole cluster: the nodes' tables of their own processes are disjoint.
+ *   2. A live process has exactly what it registered and did not unregister: who lost a conflict is dead, nobody lost
+ *      silently. No table of a node has a dead process of its own.
+ *   3. Every view is the union of those tables: the same pid, metadata and time everywhere, nothing missing, nothing
+ *      more, so no dead process either.
+ *
+ * Native members must satisfy this whoever they are with. What syn itself does not guarantee is tolerated, counted and
+ * nothing else:
+ *
+ *   - 3.3.0 does not tell others of its loser in a conflict: a dead process of a 3.3.0 member may stay in any view.
+ *   - 3.3.0's ack_sync and sync_* may pass each other, which a BEAM member does not expect: its view of a 3.3.0 member
+ *     may be wrong. (A native member's may not: it keeps a journal.)
+ *   - Who registers a process of another node inserts the answer in its own tables, past what its scope process has
+ *     still to read, and the owner leaves it out of the broadcast: a view may be wrong in names that were touched so
+ *     from the viewing node, by old news that arrive after the answer.
+ */
+#include "sim.h"
+
+#include "term/ids.h"
+
+#include <string.h>
+
+typedef struct view {
+    entry entries[SIM_TABLE];
+    int count;
+} view;
+
+static view views[SIM_MEMBERS][SIM_KINDS];
+
+static const entry *find(const view *v, int key, const np_pid *pid) {
+    for (int i = 0; i < v->count; i++) {
+        if (v->entries[i].key == key && np_pid_eq(&v->entries[i].pid, pid))
+            return &v->entries[i];
+    }
+    return NULL;
+}
+
+static void look(sim *s) {
+    for (int m = 0; m < s->count; m++) {
+        for (int k = 0; k < SIM_KINDS; k++) {
+            view *v = &views[m][k];
+            member *in = &s->members[m];
+            v->count = in->native != NULL ? native_table(in->native, k, v->entries, SIM_TABLE)
+                                          : model_table(in->model[k], v->entries, SIM_TABLE);
+        }
+    }
+}
+
+/* 1 and 2 */
+static void check_own(sim *s, int m, int k) {
+    const view *v = &views[m][k];
+    const member *in = &s->members[m];
+    for (int i = 0; i < in->process_count; i++) {
+        const process *p = &in->processes[i];
+        uint32_t has = 0, should = k == NP_SYN_REGISTRY ? p->names : p->groups;
+        for (int e = 0; e < v->count; e++) {
+            if (np_pid_eq(&v->entries[e].pid, &p->pid))
+                has |= 1u << v->entries[e].key;
+        }
+        if (has != (p->alive ? should : 0))
+            sim_fail(s, "%d/%d: %s (%s) has %x of %x", m, k, sim_pid(&p->pid), p->alive ? "alive" : "dead", has, should);
+    }
+    for (int e = 0; e < v->count && k == NP_SYN_REGISTRY; e++) {
+        const entry *mine = &v->entries[e];
+        for (int other = 0; other < m && mine->pid.node == in->id; other++) {
+            const view *theirs = &views[other][k];
+            for (int i = 0; i < theirs->count; i++) {
+                const entry *their = &theirs->entries[i];
+                if (their->key == mine->key && their->pid.node == s->members[other].id)
+                    sim_fail(s, "name %d is both %s and %s", mine->key, sim_pid(&mine->pid), sim_pid(&their->pid));
+            }
+        }
+    }
+}
+
+static bool tolerable(sim *s, int m, int k, int key, const np_pid *pid) {
+    const member *viewer = &s->members[m];
+    uint32_t touched = k == NP_SYN_REGISTRY ? s->remote_names[m] : s->remote_groups[m];
+    bool of_330 = s->members[sim_index(s, pid->node)].kind == MEMBER_330;
+    if ((touched & (1u << key)) != 0)
+        return true;
+    return of_330 && (viewer->kind != MEMBER_NATIVE || !sim_alive(s, pid));
+}
+
+static void differ(sim *s, int m, int k, const entry *e, const char *what) {
+    if (tolerable(s, m, k, e->key, &e->pid)) {
+        s->tolerated++;
+        return;
+    }
+    sim_fail(s, "view %d/%d of key %d: %s %s (meta %d, time %llu)", m, k, e->key, sim_pid(&e->pid), what, e->meta,
+             (unsigned long long)e->time_ns);
+}
+
+/* 3, for two members: everything that owner has of its own, and nothing else of it, is in the view of m. */
+static void check_view(sim *s, int m, int owner, int k) {
+    const view *v = &views[m][k], *own = &views[owner][k];
+    np_node_id node = s->members[owner].id;
+    for (int i = 0; i < own->count; i++) {
+        const entry *e = &own->entries[i];
+        if (e->pid.node != node)
+            continue;
+        const entry *seen = find(v, e->key, &e->pid);
+        if (seen == NULL)
+            differ(s, m, k, e, "is missing");
+        else if (seen->meta != e->meta || seen->time_ns != e->time_ns)
+            differ(s, m, k, seen, "is old");
+    }
+    for (int i = 0; i < v->count; i++) {
+        const entry *e = &v->entries[i];
+        if (e->pid.node == node && find(own, e->key, &e->pid) == NULL)
+            differ(s, m, k, e, sim_alive(s, &e->pid) ? "does not have it" : "is dead");
+    }
+}
+
+void sim_check(sim *s) {
+    look(s);
+    for (int k = 0; k < SIM_KINDS; k++) {
+        for (int m = 0; m < s->count; m++) {
+            check_own(s, m, k);
+            for (int owner = 0; owner < s->count; owner++) {
+                if (owner != m)
+                    check_view(s, m, owner, k);
+            }
+        }
+    }
+}
