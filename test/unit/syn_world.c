@@ -128,7 +128,7 @@ static void say_disconnect(void *arg, np_node_id node, const char *why) {
 
 /* ---- life ---- */
 
-world *world_new(const char *self) {
+world *syn_world_new(const char *self) {
     world *w = calloc(1, sizeof(*w));
     assert_non_null(w);
     w->self = np_name_id(self);
@@ -155,8 +155,8 @@ world *world_new(const char *self) {
     return w;
 }
 
-int world_setup(void **state) {
-    world *w = world_new("native@h");
+int syn_world_setup(void **state) {
+    world *w = syn_world_new("native@h");
     np_pid reg = {w->self, 1, 0, 1}, pg = {w->self, 2, 0, 1};
     assert_int_equal(np_syn_open(w->syn, NP_SYN_REGISTRY, "users", 5, &reg, w, &w->reg), 0);
     assert_int_equal(np_syn_open(w->syn, NP_SYN_PG, "users", 5, &pg, w, &w->pg), 0);
@@ -164,19 +164,19 @@ int world_setup(void **state) {
     return 0;
 }
 
-void world_free(world *w) {
+void syn_world_free(world *w) {
     np_syn_destroy(&w->syn);
     assert_null(w->syn);
     np_buf_fini(&w->said);
     free(w);
 }
 
-int world_teardown(void **state) {
-    world_free(*state);
+int syn_world_teardown(void **state) {
+    syn_world_free(*state);
     return 0;
 }
 
-void world_time(world *w, uint64_t ms) {
+void syn_world_time(world *w, uint64_t ms) {
     w->now_ms += ms;
     w->now_ns += ms * 1000000;
     np_syn_clock(w->syn, w->now_ms, w->now_ns);
@@ -194,7 +194,7 @@ static np_buf *format_term(const char *format, va_list args) {
     return &buf;
 }
 
-np_in world_info(np_syn_scope *scope, np_node_id from, const char *format, ...) {
+np_in syn_world_info(np_syn_scope *scope, np_node_id from, const char *format, ...) {
     va_list args;
     va_start(args, format);
     const np_buf *buf = format_term(format, args);
@@ -204,7 +204,7 @@ np_in world_info(np_syn_scope *scope, np_node_id from, const char *format, ...) 
     return in;
 }
 
-void world_call(np_syn_scope *scope, np_node_id from, const char *format, ...) {
+void syn_world_call(np_syn_scope *scope, np_node_id from, const char *format, ...) {
     va_list args;
     va_start(args, format);
     const np_buf *buf = format_term(format, args);
@@ -212,17 +212,17 @@ void world_call(np_syn_scope *scope, np_node_id from, const char *format, ...) {
     np_syn_call(scope, from, parse("from"), (np_in){np_buf_head(buf), 0, np_buf_len(buf)});
 }
 
-void world_run(world *w) {
+void syn_world_run(world *w) {
     while (np_syn_run(w->syn))
         ;
 }
 
-void world_join(world *w, np_node_id node, const char *names, const char *members) {
+void syn_world_join(world *w, np_node_id node, const char *names, const char *members) {
     np_syn_peer_up(w->syn, node);
-    world_info(w->reg, node, "{'3.0',ack_sync,#Pid<%s,1,0,1>,%s}", np_name_text(node), names);
-    world_info(w->pg, node, "{'3.0',ack_sync,#Pid<%s,2,0,1>,%s}", np_name_text(node), members);
-    world_run(w);
-    world_expect(w, NULL);
+    syn_world_info(w->reg, node, "{'3.0',ack_sync,#Pid<%s,1,0,1>,%s}", np_name_text(node), names);
+    syn_world_info(w->pg, node, "{'3.0',ack_sync,#Pid<%s,2,0,1>,%s}", np_name_text(node), members);
+    syn_world_run(w);
+    syn_world_expect(w, NULL);
 }
 
 /* ---- out ---- */
@@ -247,7 +247,7 @@ static char *without_times(const char *text) {
     return out;
 }
 
-void world_expect_at(world *w, const char *expected, const char *file, int line) {
+void syn_world_expect_at(world *w, const char *expected, const char *file, int line) {
     assert_int_equal(np_buf_append_u8(&w->said, 0), 0);
     char *said = without_times((const char *)np_buf_head(&w->said));
     np_buf_clear(&w->said, 1 << 20);
@@ -260,7 +260,7 @@ void world_expect_at(world *w, const char *expected, const char *file, int line)
     free(said);
 }
 
-const char *world_name(np_syn_scope *scope, const char *name) {
+const char *syn_world_name(np_syn_scope *scope, const char *name) {
     static char buf[1000];
     np_pid pid;
     np_in meta;
@@ -288,7 +288,7 @@ static void add_member(void *arg, const np_pid *pid, np_in meta) {
 
 static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-const char *world_group(np_syn_scope *scope, const char *group) {
+const char *syn_world_group(np_syn_scope *scope, const char *group) {
     static char buf[4000];
     members m = {.count = 0};
     size_t at = 0;

@@ -31,28 +31,28 @@ typedef struct world {
 } world;
 
 /* native@h with a registry and groups of the scope `users`; peers a@h and b@h are not connected. */
-int world_setup(void **state);
-int world_teardown(void **state);
-world *world_new(const char *self);
-void world_free(world *w);
-void world_time(world *w, uint64_t ms); /* later by that much */
+int syn_world_setup(void **state);
+int syn_world_teardown(void **state);
+world *syn_world_new(const char *self);
+void syn_world_free(world *w);
+void syn_world_time(world *w, uint64_t ms); /* later by that much */
 
-np_in world_info(np_syn_scope *scope, np_node_id from, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void world_call(np_syn_scope *scope, np_node_id from, const char *format, ...) __attribute__((format(printf, 3, 4)));
+np_in syn_world_info(np_syn_scope *scope, np_node_id from, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void syn_world_call(np_syn_scope *scope, np_node_id from, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* What was said since the last time must be these lines (each ends with \n; times of more than 15 digits show as T;
  * NULL: anything). */
-#define world_expect(w, text) world_expect_at(w, text, __FILE__, __LINE__)
-void world_expect_at(world *w, const char *text, const char *file, int line);
+#define syn_world_expect(w, text) syn_world_expect_at(w, text, __FILE__, __LINE__)
+void syn_world_expect_at(world *w, const char *text, const char *file, int line);
 
 /* "PID META TIME" of a name or "none"; "PID:META ..." sorted, of a group. In a static buffer. */
-const char *world_name(np_syn_scope *scope, const char *name);
-const char *world_group(np_syn_scope *scope, const char *group);
+const char *syn_world_name(np_syn_scope *scope, const char *name);
+const char *syn_world_group(np_syn_scope *scope, const char *group);
 
 /* Until all is done. */
-void world_run(world *w);
+void syn_world_run(world *w);
 
 /* The peer comes up and exchanges discover and ack_sync with both scopes; list: its names. Says nothing. */
-void world_join(world *w, np_node_id node, const char *names, const char *members);
+void syn_world_join(world *w, np_node_id node, const char *names, const char *members);
 
 #endif
