@@ -10,7 +10,7 @@
 
 -compile({no_auto_import, [nodes/0]}).
 
--export([call/3, call/4, cast/3, whereis/2, nodes/0, ping/1, ping/2]).
+-export([call/3, call/4, cast/3, whereis/2, members/2, nodes/0, ping/1, ping/2]).
 
 -export_type([pool/0, id/0, options/0, find_error/0, call_error/0]).
 
@@ -66,12 +66,26 @@ cast(Pool, Id, Message) ->
         {error, _} = Error -> Error
     end.
 
-%% @doc The pid of a worker, from the cache or from the nodes that serve the pool (within 5 s).
+%% @doc The pid of a worker.
+%%
+%% Where syn runs on this node and is in the scope `` 'POOL.Registry' '', its table has it; else it is remembered from last time, or
+%% the nodes that serve the pool are asked (within 5 s).
 -spec whereis(pool(), id()) -> {ok, pid()} | {error, find_error()}.
 whereis(Pool, Id) when is_atom(Pool) ->
-    case native_pool_cache:find(Pool, Id) of
+    case find_here(Pool, Id) of
         {ok, _} = Found -> Found;
         error -> find(Pool, Id, deadline(?FIND_MS))
+    end.
+
+%% @doc The members of a group in a syn scope, with their metadata.
+%%
+%% Where syn runs on this node and is in the scope, its table has them; else the first connected native node that is in the scope
+%% is asked (within 5 s). `no_scope': there is none.
+-spec members(Scope :: atom(), Group :: term()) -> {ok, [{pid(), Meta :: term()}]} | {error, no_scope | timeout}.
+members(Scope, Group) when is_atom(Scope) ->
+    case syn(members, Scope, Group) of
+        {ok, _} = Members -> Members;
+        error -> ask_members(Scope, Group)
     end.
 
 %% @doc The native nodes this node is connected to.
@@ -100,7 +114,7 @@ ping(Node, Timeout) when is_atom(Node) ->
 %%% calls
 
 call_until(Pool, Id, Request, Deadline) ->
-    case native_pool_cache:find(Pool, Id) of
+    case find_here(Pool, Id) of
         {ok, Pid} ->
             case call_pid(Pid, Request, Deadline) of
                 {error, not_registered} ->
@@ -134,6 +148,44 @@ call_pid(Pid, Request, Deadline) ->
 
 %%% finding a worker
 
+%% What this node knows without asking: syn's table, else the cache. A pool with another worker module than POOL.Worker is not
+%% found in syn's table, but by the nodes.
+find_here(Pool, Id) ->
+    case syn(lookup, suffix(Pool, ".Registry"), {worker, ref(Pool, Id)}) of
+        {ok, {Pid, _Meta}} -> {ok, Pid};
+        {ok, undefined} -> error;
+        error -> native_pool_cache:find(Pool, Id)
+    end.
+
+ref(_Pool, {ref, _, _} = Ref) -> Ref;
+ref(Pool, Id) -> {ref, suffix(Pool, ".Worker"), Id}.
+
+%% syn is optional: `error' where it does not run, or is not in the scope.
+syn(Function, Scope, Key) ->
+    case erlang:function_exported(syn, Function, 2) of
+        true ->
+            try
+                {ok, syn:Function(Scope, Key)}
+            catch
+                error:_ -> error
+            end;
+        false ->
+            error
+    end.
+
+ask_members(Scope, Group) ->
+    Connected = erlang:nodes(connected),
+    Results = erpc:multicall(Connected, ?MODULE, members, [Scope, Group], ?FIND_MS),
+    case [Members || {ok, Members} <- Results, is_list(Members)] of
+        [Members | _] ->
+            {ok, Members};
+        [] ->
+            case lists:member({error, {erpc, timeout}}, Results) of
+                true -> {error, timeout};
+                false -> {error, no_scope}
+            end
+    end.
+
 %% Asks the pool's server on all connected nodes (and this one) at once, and takes the first that has the worker.
 find(Pool, Id, Deadline) ->
     Server = server(Pool),
@@ -164,8 +216,9 @@ better(timeout, no_pool) -> timeout;
 better(_, Result) -> Result.
 
 %% An atom that exists wherever the pool does; made here at most once for each pool the program names.
-server(Pool) ->
-    binary_to_atom(<<(atom_to_binary(Pool))/binary, ".Server">>).
+server(Pool) -> suffix(Pool, ".Server").
+
+suffix(Pool, Suffix) -> binary_to_atom(<<(atom_to_binary(Pool))/binary, (list_to_binary(Suffix))/binary>>).
 
 %%% time
 

@@ -21,6 +21,8 @@ cases() ->
         {"options", fun options/0},
         {"no pool", fun no_pool/0},
         {"nothing late in the mailbox", fun nothing_late/0},
+        {"syn's table", fun reads_syns_table/0},
+        {"members", fun members/0},
         {"ping and nodes", fun ping_and_nodes/0}
     ].
 
@@ -52,6 +54,46 @@ casts() ->
     ?assertEqual(ok, native_pool:cast(?POOL, 1, {remember, x})),
     ?assertEqual({ok, x}, native_pool:call(?POOL, 1, remembered)),
     ?assertEqual({error, not_registered}, native_pool:cast(?POOL, 2, x)).
+
+%% A module syn that knows the scope of another pool, as a node with syn has it.
+with_syn(Fun) ->
+    Forms = [
+        "-module(syn).",
+        "-export([lookup/2, members/2]).",
+        "lookup('Elixir.SynPool.Registry', {worker, {ref, 'Elixir.SynPool.Worker', 1}}) -> {whereis(init), []};"
+        "lookup('Elixir.SynPool.Registry', _) -> undefined;"
+        "lookup(Scope, _) -> error({invalid_scope, Scope}).",
+        "members(users, g) -> [{whereis(init), m}]; members(users, _) -> [];"
+        "members(Scope, _) -> error({invalid_scope, Scope})."
+    ],
+    Parsed = [begin {ok, T, _} = erl_scan:string(F), {ok, P} = erl_parse:parse_form(T), P end || F <- Forms],
+    {ok, syn, Binary} = compile:forms(Parsed, []),
+    {module, syn} = code:load_binary(syn, "syn.erl", Binary),
+    try
+        Fun()
+    after
+        true = code:delete(syn),
+        code:purge(syn)
+    end.
+
+reads_syns_table() ->
+    with_syn(fun() ->
+        Init = erlang:whereis(init),
+        ?assertEqual({ok, Init}, native_pool:whereis('Elixir.SynPool', 1)),
+        ?assertEqual({ok, Init}, native_pool:whereis('Elixir.SynPool', {ref, 'Elixir.SynPool.Worker', 1})),
+        %% not in the table: the nodes are asked, of which none serves this pool
+        ?assertEqual({error, no_pool}, native_pool:whereis('Elixir.SynPool', 2)),
+        %% not in the scope: as without syn
+        ?assertMatch({ok, _}, native_pool:whereis(?POOL, 1))
+    end).
+
+members() ->
+    ?assertEqual({error, no_scope}, native_pool:members(users, g)),
+    with_syn(fun() ->
+        ?assertEqual({ok, [{erlang:whereis(init), m}]}, native_pool:members(users, g)),
+        ?assertEqual({ok, []}, native_pool:members(users, h)),
+        ?assertEqual({error, no_scope}, native_pool:members(others, g))
+    end).
 
 finds() ->
     {ok, Pid} = native_pool:whereis(?POOL, 1),
