@@ -65,6 +65,10 @@ __attribute__((format(printf, 3, 4))) static void fail(np_handshake *h, int erro
     va_start(args, format);
     vsnprintf(h->reason, sizeof h->reason, format, args);
     va_end(args);
+    for (char *c = h->reason; *c != '\0'; c++) {
+        if (*c == '"')
+            *c = '\''; /* the log puts the whole in quotes, and the peer's own words are in it */
+    }
     h->error = error;
     h->state = NP_HANDSHAKE_FAILED;
     h->step = STEP_OVER;
@@ -232,7 +236,7 @@ static void take_status(np_handshake *h, const uint8_t *data, size_t len) {
     } else if (len >= 6 && memcmp(status, "named:", 6) == 0) {
         fail(h, NP_EPROTO, "%s wants to give us a name of its own, which we did not ask for", h->peer);
     } else {
-        fail(h, NP_EPROTO, "%s answered with the unknown status \"%s\"", h->peer,
+        fail(h, NP_EPROTO, "%s answered with the unknown status '%s'", h->peer,
              printable(status, len, text, sizeof text));
     }
 }
@@ -320,7 +324,7 @@ static bool name_ok(np_handshake *h, const uint8_t *name, size_t len) {
     printable(name, len, text, sizeof text);
     if (np_epmd_split_name((const char *)name, len, &alive, &host, &why) < 0) {
         send_status(h, "nok");
-        fail(h, NP_EINVAL, "a peer calls itself \"%s\": %s", text, why);
+        fail(h, NP_EINVAL, "a peer calls itself '%s': %s", text, why);
         return false;
     }
     memcpy(h->peer, name, len);
@@ -364,7 +368,7 @@ static void take_alive_answer(np_handshake *h, const uint8_t *data, size_t len) 
     } else if (status_is(data + 1, len - 1, "false")) {
         fail(h, NP_EEXIST, "%s keeps its old connection to us", h->peer);
     } else {
-        fail(h, NP_EPROTO, "%s answered `alive` with \"%s\" in place of true or false", h->peer,
+        fail(h, NP_EPROTO, "%s answered `alive` with '%s' in place of true or false", h->peer,
              printable(data + 1, len - 1, text, sizeof text));
     }
 }
