@@ -51,10 +51,15 @@ bool np_sys_suspended(const np_sys_state *sys) { return sys != NULL && sys->susp
 int np_sys_keep(np_sys_state *sys, np_in message) {
     NP_ASSERT(sys != NULL);
     np_bytes bytes = np_in_bytes(&message);
-    uint8_t *to;
     if (sys->kept_count >= NP_MAILBOX_MAX || bytes.len > NP_MAILBOX_BYTES_MAX ||
         np_buf_len(&sys->kept) + bytes.len > NP_MAILBOX_BYTES_MAX)
         return NP_EOVERLOAD;
+    return np_sys_keep_urgent(sys, message);
+}
+
+int np_sys_keep_urgent(np_sys_state *sys, np_in message) {
+    np_bytes bytes = np_in_bytes(&message);
+    uint8_t *to;
     int rc = np_buf_reserve(&sys->kept, 4 + bytes.len, &to);
     if (rc < 0)
         return rc;

@@ -42,6 +42,8 @@ bool np_sys_suspended(const np_sys_state *sys); /* of NULL: false */
 /* A suspended process keeps its other messages here, in order. NP_EOVERLOAD past NP_MAILBOX_MAX / NP_MAILBOX_BYTES_MAX.
  */
 int np_sys_keep(np_sys_state *sys, np_in message);
+/* The same past the bounds, for small messages whose number is bounded elsewhere. NP_ENOMEM. */
+int np_sys_keep_urgent(np_sys_state *sys, np_in message);
 
 /* After RESUMED: moves the kept messages, oldest first, one a call into *buf (cleared first). False when none is left
  * (the state may be freed by then: *sys NULL). */

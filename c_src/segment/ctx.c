@@ -264,6 +264,8 @@ static int built_terms(const np_out *out, size_t count, np_in *first, np_in *sec
 }
 
 static int scope_ask(np_ctx *ctx, np_scope_request *request, const np_out *terms, size_t count) {
+    if (ctx->killed)
+        return NP_ENOPROC;
     int error = built_terms(terms, count, &request->first, &request->second);
     return error < 0 ? error : ctx->runtime->host.scope(ctx->runtime->host.arg, &ctx->pid, request);
 }

@@ -378,11 +378,7 @@ static bool run_event(np_worker *worker, int kind, uint64_t tag, int status, np_
     return settle(worker, result, kind == EVENT_TIMER ? "handle_timer" : "handle_reply");
 }
 
-static void event(np_worker *worker, int kind, uint64_t tag, int status, np_in value) {
-    if (np_sys_none(worker->sys) || !np_sys_suspended(worker->sys)) {
-        run_event(worker, kind, tag, status, value);
-        return;
-    }
+static int keep_event(np_worker *worker, int kind, uint64_t tag, int status, np_in value) {
     np_buf kept = NP_BUF_INIT;
     np_bytes bytes = np_in_bytes(&value);
     int error = np_buf_append_u8(&kept, (uint8_t)kind);
@@ -392,11 +388,25 @@ static void event(np_worker *worker, int kind, uint64_t tag, int status, np_in v
         error = np_buf_append_u32(&kept, (uint32_t)status);
     if (error == 0 && bytes.len > 0)
         error = np_buf_append(&kept, bytes.data, bytes.len);
+    np_in event = cursor(np_buf_head(&kept), np_buf_len(&kept));
     if (error == 0)
-        error = np_sys_keep(worker->sys, cursor(np_buf_head(&kept), np_buf_len(&kept)));
+        error = bytes.len > 0 ? np_sys_keep(worker->sys, event) : np_sys_keep_urgent(worker->sys, event);
+    np_buf_fini(&kept);
+    return error;
+}
+
+/* Timers and answers that come without a value are never refused: their number is bounded by what the worker has asked
+ * for. An answer for whose value there is no room says so. */
+static void event(np_worker *worker, int kind, uint64_t tag, int status, np_in value) {
+    if (np_sys_none(worker->sys) || !np_sys_suspended(worker->sys)) {
+        run_event(worker, kind, tag, status, value);
+        return;
+    }
+    int error = keep_event(worker, kind, tag, status, value);
+    if (error == NP_EOVERLOAD)
+        error = keep_event(worker, kind, tag, NP_EOVERLOAD, cursor(NULL, 0));
     if (error < 0)
         dropped(worker);
-    np_buf_fini(&kept);
 }
 
 static bool dispatch_kept(np_worker *worker, const uint8_t *data, size_t len) {

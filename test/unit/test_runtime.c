@@ -2,6 +2,7 @@
  * The worker runtime with a host made of memory: what each callback's result does, what leaves a worker, and that
  * nothing leaks (run it under ASan).
  */
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/timers.h"
 #include "segment/runtime.h"
@@ -439,6 +440,25 @@ static void suspended(void **state) {
     expect_log(expected);
 }
 
+/* Messages are refused then; timers and answers, which come only once, are not. */
+static void suspended_and_full(void **state) {
+    (void)state;
+    deliver(CAST, "timers");
+    deliver(SYSTEM, "suspend");
+    for (int i = 0; i < NP_MAILBOX_MAX; i++)
+        deliver(CAST, "unknown");
+    w.log[0] = '\0';
+    deliver(CALL, "pair");
+    expect_log("reply {tag,{error,overloaded}}\n");
+    np_timers_run(&w.timers, 25, 100);
+    uint8_t nil = 106;
+    np_runtime_reply(w.worker, 5, 0, (np_in){&nil, 0, 1});
+    deliver(SYSTEM, "resume");
+    char expected[256];
+    snprintf(expected, sizeof expected, "reply {tag,ok}\ntimer 2 []\nanswer 5 %d \n", NP_EOVERLOAD);
+    expect_log(expected);
+}
+
 static void a_message_kept_may_end_it(void **state) {
     (void)state;
     deliver(SYSTEM, "suspend");
@@ -490,6 +510,7 @@ int main(void) {
         TEST(calls_out),
         TEST(timers),
         TEST(suspended),
+        TEST(suspended_and_full),
         TEST(bad_tables),
         TEST(a_message_kept_may_end_it),
         TEST(killed_while_running),

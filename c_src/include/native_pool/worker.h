@@ -94,7 +94,8 @@ typedef struct np_worker_ops {
     /*
      * The answer to an np_call/np_erpc of this worker. status 0: value is the reply. NP_ETIMEOUT: value empty.
      * NP_ENOPROC (noproc), NP_ENOCONN (noconnection) and NP_ECLOSED (the callee ended while we waited, or erpc failed):
-     * value is the exit reason. Results as handle_cast.
+     * value is the exit reason. NP_EOVERLOAD: it came while the worker was suspended and its mailbox full; value empty.
+     * Results as handle_cast.
      */
     int (*handle_reply)(np_ctx *ctx, void *state, uint64_t tag, int status, np_in *value);
 
