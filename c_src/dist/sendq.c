@@ -33,7 +33,9 @@ typedef struct transfer {
     size_t sent;       /* of the payload */
     uint64_t sequence; /* 0: no fragment of it has been queued yet */
     uint64_t id;       /* of the next fragment */
-    uint8_t data[];    /* control tuple, payload */
+    const uint8_t *payload;
+    uint8_t *owned; /* the allocation the payload lies in; NULL: in data */
+    uint8_t data[]; /* control tuple, payload unless owned */
 } transfer;
 
 /* A process with at least one message that waits. */
@@ -54,10 +56,15 @@ void np_sendq_init(np_sendq *queue, uint64_t flags) {
     queue->flags = flags;
 }
 
+static void free_transfer(transfer *t) {
+    free(t->owned);
+    free(t);
+}
+
 static void drop_sender(sender *s) {
     for (transfer *t = s->first, *next; t != NULL; t = next) {
         next = t->next;
-        free(t);
+        free_transfer(t);
     }
     free(s);
 }
@@ -170,20 +177,22 @@ static void remove_turn(np_sendq *queue) {
 
 static size_t transfer_size(const transfer *t) { return sizeof *t + t->control_len + t->payload_len; }
 
-static transfer *make_transfer(np_sendq *queue, const np_control *control, size_t payload) {
+/* Leaves the owner alone: the payload is its until the transfer stands in the queue. */
+static transfer *make_transfer(np_sendq *queue, const np_control *control, size_t payload, bool owned) {
     size_t control_len = np_buf_len(&queue->scratch);
-    transfer *t = malloc(sizeof *t + control_len + payload);
+    transfer *t = malloc(sizeof *t + control_len + (owned ? 0 : payload));
     if (t == NULL)
         return NULL;
     *t = (transfer){.control_len = control_len, .payload_len = payload};
     memcpy(t->data, np_buf_head(&queue->scratch), control_len);
-    if (payload > 0)
+    t->payload = owned ? control->payload.base + control->payload.pos : t->data + control_len;
+    if (payload > 0 && !owned)
         memcpy(t->data + control_len, control->payload.base + control->payload.pos, payload);
     return t;
 }
 
 /* Queues behind the sender's other messages, or begins a transfer. */
-static int push_transfer(np_sendq *queue, sender *s, const np_control *control, size_t bound) {
+static int push_transfer(np_sendq *queue, sender *s, const np_control *control, size_t bound, np_buf *owner) {
     bool has_payload;
     np_buf_clear(&queue->scratch, KEEP_BYTES);
     int rc = np_control_encode(control, queue->flags, &queue->scratch, &has_payload);
@@ -196,7 +205,7 @@ static int push_transfer(np_sendq *queue, sender *s, const np_control *control, 
         return NP_ELIMIT;
     if (np_sendq_len(queue) + sizeof(transfer) + np_buf_len(&queue->scratch) + payload > bound)
         return NP_EOVERLOAD;
-    transfer *t = make_transfer(queue, control, payload);
+    transfer *t = make_transfer(queue, control, payload, owner != NULL);
     if (t == NULL)
         return NP_ENOMEM;
     if (s == NULL)
@@ -211,10 +220,14 @@ static int push_transfer(np_sendq *queue, sender *s, const np_control *control, 
         s->last->next = t;
     s->last = t;
     queue->transfer_bytes += transfer_size(t);
+    if (owner != NULL) {
+        t->owned = owner->data;
+        np_buf_init(owner);
+    }
     return 0;
 }
 
-int np_sendq_push(np_sendq *queue, const np_control *control, size_t bound) {
+int np_sendq_push(np_sendq *queue, const np_control *control, size_t bound, np_buf *owner) {
     size_t len = payload_len(control);
     /*
      * Before anything is copied. A signal that would not even fit into an empty queue is not overload: it can never
@@ -226,7 +239,7 @@ int np_sendq_push(np_sendq *queue, const np_control *control, size_t bound) {
         return NP_EOVERLOAD;
     sender *s = find_sender(queue, &control->from);
     bool large = (queue->flags & NP_DFLAG_FRAGMENTS) && len > NP_FRAGMENT_BYTES;
-    return s != NULL || large ? push_transfer(queue, s, control, bound) : push_packet(queue, control, bound);
+    return s != NULL || large ? push_transfer(queue, s, control, bound, owner) : push_packet(queue, control, bound);
 }
 
 /* One packet for a message that is not large. The room has been reserved. */
@@ -236,7 +249,7 @@ static void pump_whole(np_sendq *queue, transfer *t) {
     if (rc == 0)
         rc = np_buf_append(&queue->filling, t->data, t->control_len);
     if (rc == 0 && t->payload_len > 0)
-        rc = append_payload(queue, t->data + t->control_len, t->payload_len);
+        rc = append_payload(queue, t->payload, t->payload_len);
     NP_ASSERT(rc == 0);
     close_packet(queue, mark);
     t->sent = t->payload_len;
@@ -262,7 +275,7 @@ static void pump_fragment(np_sendq *queue, transfer *t, uint8_t *p) {
         memcpy(p, t->data, t->control_len);
         p += t->control_len;
     }
-    memcpy(p, t->data + t->control_len + t->sent, slice);
+    memcpy(p, t->payload + t->sent, slice);
     np_buf_commit(&queue->filling, len);
     t->sent += slice;
     t->id--;
@@ -291,7 +304,7 @@ static int pump_turn(np_sendq *queue) {
     }
     queue->transfer_bytes -= transfer_size(t);
     s->first = t->next;
-    free(t);
+    free_transfer(t);
     if (s->first == NULL) {
         s->last = NULL;
         remove_turn(queue);

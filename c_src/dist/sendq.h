@@ -30,8 +30,8 @@ typedef struct np_sendq {
 void np_sendq_init(np_sendq *queue, uint64_t flags);
 void np_sendq_fini(np_sendq *queue);
 
-/* Queues one signal unless more than `bound` bytes were queued then. As np_session_send. */
-int np_sendq_push(np_sendq *queue, const np_control *control, size_t bound);
+/* Queues one signal unless more than `bound` bytes were queued then. As np_session_send_owned; owner may be NULL. */
+int np_sendq_push(np_sendq *queue, const np_control *control, size_t bound, np_buf *owner);
 
 /* Queues an empty packet. */
 int np_sendq_tick(np_sendq *queue);

@@ -287,14 +287,18 @@ int np_session_feed(np_session *session, const uint8_t *data, size_t len, uint64
 
 /* ---- sending ---- */
 
-int np_session_send(np_session *session, const np_control *control, np_send_class send_class) {
+int np_session_send_owned(np_session *session, const np_control *control, np_send_class send_class, np_buf *owner) {
     if (session->error != 0)
         return NP_ECLOSED;
     size_t bound = session->limits.out_hard_bytes + (send_class == NP_SEND_URGENT ? NP_OUT_RESERVE_BYTES : 0);
-    int error = np_sendq_push(&session->out, control, bound);
+    int error = np_sendq_push(&session->out, control, bound, owner);
     if (error == 0 && control->kind == NP_CTL_ALIAS_SEND && control->owed)
         session->owed++;
     return error;
+}
+
+int np_session_send(np_session *session, const np_control *control, np_send_class send_class) {
+    return np_session_send_owned(session, control, send_class, NULL);
 }
 
 size_t np_session_patience(const np_session *session) {

@@ -72,6 +72,12 @@ typedef enum np_send_class {
 int np_session_send(np_session *session, const np_control *control, np_send_class send_class);
 
 /*
+ * The same for a payload that lies in `owner`: if it is large its memory is taken instead of copied, and owner is empty
+ * then. NULL: np_session_send.
+ */
+int np_session_send_owned(np_session *session, const np_control *control, np_send_class send_class, np_buf *owner);
+
+/*
  * Bytes to write now: fills up to max spans and returns how many. They stay valid and in place until np_session_sent
  * or destroy - also while more is sent. np_session_sent says how many bytes of them have been written (may be fewer).
  */

@@ -700,10 +700,15 @@ static void doom(np_peers *peers, np_peer *peer, const char *reason, bool flush)
 }
 
 int np_peers_send(np_peers *peers, np_node_id id, const np_control *control, np_send_class send_class) {
+    return np_peers_send_owned(peers, id, control, send_class, NULL);
+}
+
+int np_peers_send_owned(np_peers *peers, np_node_id id, const np_control *control, np_send_class send_class,
+                        np_buf *owner) {
     np_peer *peer = live(peers, id);
     if (peer == NULL)
         return NP_ENOCONN;
-    int error = np_session_send(peer->session, control, send_class);
+    int error = np_session_send_owned(peer->session, control, send_class, owner);
     if (error == 0)
         on_dirty(peers, peer);
     else if (error == NP_EOVERLOAD && send_class == NP_SEND_URGENT)

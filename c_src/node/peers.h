@@ -81,6 +81,9 @@ uint16_t np_peers_port(const np_peers *peers);
  * closes the connection here (soon). Written at the turn's end.
  */
 int np_peers_send(np_peers *peers, np_node_id peer, const np_control *control, np_send_class send_class);
+/* The same with a large payload's memory, see np_session_send_owned. */
+int np_peers_send_owned(np_peers *peers, np_node_id peer, const np_control *control, np_send_class send_class,
+                        np_buf *owner);
 
 /* Writes out all that the turn has queued. Called by the node's turn hook. */
 void np_peers_flush(np_peers *peers);

@@ -35,6 +35,15 @@ static int io_send(void *arg, np_syn_scope *scope, np_node_id to, np_in message)
     return np_route_send(arg, pid_of(scope), &dest, message, NP_SEND_NORMAL);
 }
 
+static int io_snapshot(void *arg, np_syn_scope *scope, np_node_id to, np_buf *message) {
+    np_node *node = arg;
+    const char *name = np_syn_scope_process(scope);
+    np_control control = {.kind = NP_CTL_REG_SEND, .from = *pid_of(scope), .name = {name, strlen(name)}};
+    control.payload = (np_in){.base = np_buf_head(message), .pos = 0, .end = np_buf_len(message)};
+    node->messages_out++;
+    return np_peers_send_owned(node->peers, to, &control, NP_SEND_NORMAL, message);
+}
+
 static int io_watch(void *arg, np_syn_scope *scope, np_node_id to, np_ref *ref) {
     const char *name = np_syn_scope_process(scope);
     return np_procs_monitor_name(((np_node *)arg)->procs, pid_of(scope), to, name, strlen(name), ref);
@@ -273,6 +282,7 @@ int np_scopes_init(np_node *node) {
     np_syn_io io = {
         .arg = node,
         .send = io_send,
+        .snapshot = io_snapshot,
         .watch = io_watch,
         .alive = io_alive,
         .kill = io_kill,

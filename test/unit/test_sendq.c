@@ -45,6 +45,33 @@ static void framing(void **state) {
     }
 }
 
+/* A large payload's memory is taken; a small one is copied and its owner left alone. */
+static void owned(void **state) {
+    (void)state;
+    owner a, b;
+    owner_open(&a);
+    owner_open(&b);
+    static const size_t lens[] = {100, 3 * NP_FRAGMENT_BYTES};
+    for (size_t i = 0; i < 2; i++) {
+        np_buf payload = NP_BUF_INIT;
+        np_control control = make_send(&payload, 5, (uint32_t)i, lens[i]);
+        assert_int_equal(np_session_send_owned(a.s, &control, NP_SEND_NORMAL, &payload), 0);
+        assert_int_equal(np_buf_len(&payload) == 0, lens[i] > NP_FRAGMENT_BYTES);
+        np_buf_fini(&payload);
+        owner_carry_all(&a, &b);
+        owner_expect_send(&b, 5, (uint32_t)i, lens[i]);
+    }
+    /* refused: still the caller's */
+    np_buf payload = NP_BUF_INIT;
+    np_control control = make_send(&payload, 5, 9, 100000000);
+    int error = np_session_send_owned(a.s, &control, NP_SEND_NORMAL, &payload);
+    assert_true(error == NP_EOVERLOAD || error == NP_ELIMIT || error == 0);
+    assert_int_equal(np_buf_len(&payload) == 0, error == 0);
+    np_buf_fini(&payload);
+    owner_close(&a); /* frees what it took, also unsent */
+    owner_close(&b);
+}
+
 static void sizes(void **state) {
     (void)state;
     owner a, b;
@@ -320,10 +347,18 @@ static void closed_midway(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(framing),           cmocka_unit_test(sizes),          cmocka_unit_test(order),
-        cmocka_unit_test(takes_turns),       cmocka_unit_test(all_kinds_wait), cmocka_unit_test(output_stays),
-        cmocka_unit_test(overload),          cmocka_unit_test(refused_sends),  cmocka_unit_test(old_exit_is_whole),
-        cmocka_unit_test(bound_to_the_byte), cmocka_unit_test(closed_midway),
+        cmocka_unit_test(framing),
+        cmocka_unit_test(owned),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(order),
+        cmocka_unit_test(takes_turns),
+        cmocka_unit_test(all_kinds_wait),
+        cmocka_unit_test(output_stays),
+        cmocka_unit_test(overload),
+        cmocka_unit_test(refused_sends),
+        cmocka_unit_test(old_exit_is_whole),
+        cmocka_unit_test(bound_to_the_byte),
+        cmocka_unit_test(closed_midway),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
