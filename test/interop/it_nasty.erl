@@ -15,7 +15,8 @@ cases() ->
          kills_the_server_that_starts_it, reason_built_in_terminate, inits_errors_are_told, sends_itself_in_a_loop,
          calls_of_all_kinds, calls_of_the_dead_are_forgotten, every_local_call_is_answered, many_deferred,
          exit_signal_before_next_message, reply_before_down, orderly_stop_of_the_tree, asked_by_rpc_meanwhile,
-         answers_that_are_too_large, many_workers_end_at_once]].
+         answers_that_are_too_large, many_workers_end_at_once,
+         ends_while_busy, parts_killed_while_suspended, callers_of_functions_die]].
 
 %% ---- the node of a case ----
 
@@ -394,3 +395,58 @@ many_workers_end_at_once() ->
 gone(N, Id) ->
     {error, not_registered} = gen_server:call({?SERVER, N}, {whereis, Id}, 30000),
     ok.
+
+%% SIGTERM amid everything: loops, waiting calls, deferred replies, and a terminate that begins it all anew.
+ends_while_busy() ->
+    N = node_of(),
+    Looping = worker([]),
+    ok = do(Looping, [{on, info, [{send_many, self, 2}]}, {send, self, go}]),
+    Begin = [{send, self, x}, {timer, 0, 1}, {call, self(), x, 0, 1}, {call, self, {do, []}, 0, 2},
+             {call_name, ?SERVER, {start_worker, {by, id()}, []}, 0, 3}, {call_name, ?SERVER, {whereis, 1}, 0, 5},
+             {erpc, node(), timer, sleep, [60000], 0, 4}, {link, Looping}, {monitor, Looping}, answer],
+    Ps = [worker([{on, terminate, Begin}, {on, timer, Begin}, {on, reply, Begin}]) || _ <- lists:seq(1, 20)],
+    [do(P, Begin) || P <- Ps],
+    Deferred = [gen_server:send_request(P, {do, [defer]}) || P <- Ps],
+    sys:suspend(hd(Ps)),
+    [erpc:send_request(N, sys, get_state, [spawn(timer, sleep, [60000])]) || _ <- Ps],
+    Ds = [down(P) || P <- Ps],
+    np_node:kill(get(nasty), "TERM"),
+    [?assertEqual(shutdown, D()) || D <- Ds],
+    [?assertEqual({reply, done}, gen_server:receive_response(R, 1000)) || R <- Deferred],
+    ?assertEqual({exited, 0}, np_node:wait_exit(get(nasty), 20000)).
+
+parts_killed_while_suspended() ->
+    N = node_of(),
+    [begin
+         Part = erpc:call(N, erlang, whereis, [Name]),
+         ok = sys:suspend(Part),
+         [gen_server:cast(Part, x) || _ <- lists:seq(1, 1000)],
+         Waiting = gen_server:send_request(Part, count_children),
+         exit(Part, kill),
+         ?assertEqual({Name, {error, {killed, Part}}}, {Name, gen_server:receive_response(Waiting, 2000)}),
+         np_test:eventually(fun() -> sys:get_state({Name, N}) =/= none end),
+         ok = sys:suspend({Name, N}),
+         ok = gen_server:stop({Name, N}, normal, 2000),
+         np_test:eventually(fun() -> sys:get_state({Name, N}) =/= none end)
+     end || Name <- [?POOL, ?SUP, ?SERVER, net_kernel, rex, native_pool]],
+    ?assertMatch([_, _], supervisor:which_children({?POOL, N})),
+    pong = net_adm:ping(N),
+    done().
+
+%% The process that answers an erpc is killed, or its caller dies, before the answer is there.
+callers_of_functions_die() ->
+    N = node_of(),
+    P = worker([]),
+    Before = maps:get(processes, erpc:call(N, native_pool, stats, [])),
+    Silent = spawn(fun() -> receive stop -> ok end end),
+    Callers = [spawn(fun() -> erpc:call(N, sys, get_state, [Silent], 10000) end) || _ <- lists:seq(1, 20)],
+    Linked = [spawn(fun() -> spawn_opt(N, sys, get_state, [Silent], [link]), timer:sleep(10000) end)
+              || _ <- lists:seq(1, 20)],
+    np_test:eventually(fun() -> maps:get(processes, erpc:call(N, native_pool, stats, [])) >= Before + 40 end),
+    [exit(C, kill) || C <- Callers ++ Linked],
+    Kind = fun(Pid) -> erpc:call(N, erlang, process_info, [Pid, initial_call]) end,
+    [exit(Pid, kill) || Pid <- erpc:call(N, erlang, processes, []), Kind(Pid) =:= {initial_call, {native_pool, rpc, 1}}],
+    Silent ! stop,
+    np_test:eventually(fun() -> maps:get(processes, erpc:call(N, native_pool, stats, [])) =:= Before end, 7000),
+    ok = do(P, []),
+    done().
