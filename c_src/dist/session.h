@@ -110,7 +110,8 @@ void np_session_reading(np_session *session, bool paused, uint64_t now_ms);
  * once.
  *
  * Something else may be waiting among those bytes, so the owner calls np_session_impatient every millisecond or two
- * while the answer here is above 1, and reads whatever has come: the answer is 1 until the next feed.
+ * while the answer here is above 1, and reads whatever has come: the answer is 1 until the next feed. What did not come
+ * in that time may never come (an alias may outlive many answers), so each such call forgets half of what is owed.
  */
 size_t np_session_patience(const np_session *session);
 void np_session_impatient(np_session *session);

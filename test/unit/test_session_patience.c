@@ -70,13 +70,21 @@ static void patience_ends(void **state) {
     np_control reply = answer(&payload);
     assert_int_equal(np_session_send(node.s, &reply, NP_SEND_NORMAL), 0);
     assert_int_equal(np_session_patience(node.s), 1); /* a peer that monitors nothing owes nothing */
+    assert_int_equal(np_session_send(node.s, &reply, NP_SEND_NORMAL), 0);
+    assert_int_equal(np_session_send(node.s, &reply, NP_SEND_NORMAL), 0);
     pass(&caller, &node, NP_CTL_MONITOR);
     assert_true(np_session_patience(node.s) > 1);
     np_session_impatient(node.s);
     assert_int_equal(np_session_patience(node.s), 1);
-    pass(&caller, &node, NP_CTL_MONITOR); /* something came: it goes on */
+    pass(&caller, &node, NP_CTL_MONITOR); /* something came: it goes on, but two of three are given up */
     assert_true(np_session_patience(node.s) > 1);
     pass(&caller, &node, NP_CTL_DEMONITOR);
+    assert_int_equal(np_session_patience(node.s), 1);
+    assert_int_equal(np_session_send(node.s, &reply, NP_SEND_NORMAL), 0);
+    np_session_impatient(node.s);
+    pass(&caller, &node, NP_CTL_MONITOR); /* nothing is waited for any more ... */
+    assert_int_equal(np_session_patience(node.s), 1);
+    pass(&caller, &node, NP_CTL_DEMONITOR); /* ... and what comes late does no harm */
     assert_int_equal(np_session_patience(node.s), 1);
     reply.owed = false; /* an alias that is no monitor */
     assert_int_equal(np_session_send(node.s, &reply, NP_SEND_NORMAL), 0);
