@@ -207,7 +207,9 @@ static bool outlived(np_node *node, np_node_id peer, const np_pid *pid) {
 
 int np_route_signal(void *arg, const np_signal *signal) {
     np_node *node = arg;
-    if (outlived(node, signal->node, &signal->to))
+    bool watch = signal->kind == NP_SIGNAL_MONITOR || signal->kind == NP_SIGNAL_DEMONITOR;
+    bool to_name = watch && signal->name.len > 0; /* then `to` is no pid but a node */
+    if (!to_name && outlived(node, signal->node, &signal->to))
         return NP_ENOPROC;
     np_control control;
     control.owed = false;
