@@ -8,6 +8,7 @@
  */
 #include "base/assert.h"
 #include "syn/internal.h"
+#include "term/ids.h"
 #include "term/names.h"
 #include "term/out.h"
 
@@ -150,6 +151,34 @@ static int ask_for(np_syn_update *update) {
     return syn->io.evaluate(syn->io.arg, scope, update->id, update->requester, whole(&update->fun), np_out_view(&out));
 }
 
+/* Of the same entry: one after the other, in the order they came, as they would be in syn's scope process. One that
+ * waits for its turn has not been tried yet. */
+static bool same_entry(const np_syn_update *a, const np_syn_update *b) {
+    return a->scope == b->scope && np_pid_eq(&a->pid, &b->pid) && np_buf_len(&a->name) == np_buf_len(&b->name) &&
+           memcmp(np_buf_head(&a->name), np_buf_head(&b->name), np_buf_len(&a->name)) == 0;
+}
+
+/* Puts it last. True if another one of the same entry is under way. */
+static bool update_append(np_syn *syn, np_syn_update *update) {
+    bool busy = false;
+    np_syn_update **end = &syn->updates;
+    for (; *end != NULL; end = &(*end)->next)
+        busy = busy || same_entry(*end, update);
+    *end = update;
+    return busy;
+}
+
+static void update_remove(np_syn *syn, const np_syn_update *update) {
+    np_syn_update **at = &syn->updates;
+    while (*at != update)
+        at = &(*at)->next;
+    *at = update->next;
+}
+
+static const char *evaluate_error(int error) {
+    return error == NP_ENOMEM || error == NP_ELIMIT ? "system_limit" : "not_supported";
+}
+
 static void update_begin(const call *call, const np_syn_entry *entry, const np_syn_key *key, np_in fun,
                          np_node_id requester) {
     np_syn *syn = call->scope->syn;
@@ -175,15 +204,16 @@ static void update_begin(const call *call, const np_syn_entry *entry, const np_s
         error = copy(&update->fun, fun);
     if (error == 0)
         error = copy(&update->from, call->from);
-    if (error == 0)
-        error = ask_for(update);
     if (error < 0) {
-        reply_error(call, error == NP_ENOMEM || error == NP_ELIMIT ? "system_limit" : "not_supported");
+        reply_error(call, evaluate_error(error));
         update_free(syn, update);
         return;
     }
-    update->next = syn->updates;
-    syn->updates = update;
+    if (!update_append(syn, update) && (error = ask_for(update)) < 0) {
+        update_remove(syn, update);
+        reply_error(call, evaluate_error(error));
+        update_free(syn, update);
+    }
 }
 
 /* {raise, Class, Reason, Stacktrace}, or {error, {not_evaluated, Reason}}. */
@@ -205,29 +235,37 @@ static void reply_failed(const call *call, np_syn_outcome outcome, np_in value) 
     reply_end(call, &out);
 }
 
-/* The fun has returned. False: somebody else changed the metadata meanwhile, it has to be asked again. */
-static bool update_apply(np_syn_update *update, const call *call, np_in value) {
-    np_syn_scope *scope = update->scope;
-    np_syn *syn = scope->syn;
-    np_syn_key key;
-    np_syn_meta *meta;
-    int error = np_syn_key_read(syn, whole(&update->name), &key);
+/* The entry it is about; NULL: it is not there any more, and the caller has been told. */
+static np_syn_entry *update_entry(np_syn_update *update, const call *call, np_syn_key *key) {
+    int error = np_syn_key_read(update->scope->syn, whole(&update->name), key);
     NP_ASSERT(error == 0 || error == NP_ENOMEM);
-    np_syn_entry *entry = error < 0 ? NULL : np_syn_entry_find(scope, &key, &update->pid);
+    np_syn_entry *entry = error < 0 ? NULL : np_syn_entry_find(update->scope, key, &update->pid);
     if (entry == NULL) {
         reply_error(call, "undefined");
-        return true;
-    }
-    if (!np_syn_entry_is(entry, &update->pid)) {
+    } else if (!np_syn_entry_is(entry, &update->pid)) {
         reply_error(call, "taken");
-        return true;
+        entry = NULL;
     }
+    return entry;
+}
+
+static void update_meta(np_syn_update *update, const np_syn_entry *entry) {
+    np_syn_meta_unref(update->scope->syn, update->meta);
+    update->meta = np_syn_meta_ref(entry->meta);
+}
+
+/* The fun has returned. False: the metadata was changed meanwhile, it has to be asked again. */
+static bool update_apply(np_syn_update *update, const call *call, np_in value) {
+    np_syn_key key;
+    np_syn_meta *meta;
+    np_syn_entry *entry = update_entry(update, call, &key);
+    if (entry == NULL)
+        return true;
     if (entry->meta != update->meta) {
-        np_syn_meta_unref(syn, update->meta);
-        update->meta = np_syn_meta_ref(entry->meta);
+        update_meta(update, entry);
         return false;
     }
-    error = np_syn_meta_get(syn, value, &meta);
+    int error = np_syn_meta_get(update->scope->syn, value, &meta);
     if (error < 0)
         reply_error(call, reason_of(error));
     else
@@ -235,11 +273,36 @@ static bool update_apply(np_syn_update *update, const call *call, np_in value) {
     return true;
 }
 
+/* Takes it away; the next one of the same entry has its turn. */
+static void update_end(np_syn *syn, np_syn_update *done) {
+    update_remove(syn, done);
+    np_syn_update *next = syn->updates;
+    while (next != NULL) {
+        np_syn_update *update = next;
+        np_syn_key key;
+        next = update->next;
+        if (!same_entry(update, done))
+            continue;
+        call call = {update->scope, whole(&update->from)};
+        np_syn_entry *entry = update_entry(update, &call, &key);
+        int error = 0;
+        if (entry != NULL) {
+            update_meta(update, entry);
+            error = ask_for(update);
+            if (error == 0)
+                break;
+            reply_error(&call, evaluate_error(error));
+        }
+        update_remove(syn, update);
+        update_free(syn, update);
+    }
+    update_free(syn, done);
+}
+
 void np_syn_evaluated(np_syn *syn, uint64_t id, np_syn_outcome outcome, np_in value) {
-    np_syn_update **at = &syn->updates;
-    while (*at != NULL && (*at)->id != id)
-        at = &(*at)->next;
-    np_syn_update *update = *at;
+    np_syn_update *update = syn->updates;
+    while (update != NULL && update->id != id)
+        update = update->next;
     if (update == NULL)
         return;
     call call = {update->scope, whole(&update->from)};
@@ -253,8 +316,7 @@ void np_syn_evaluated(np_syn *syn, uint64_t id, np_syn_outcome outcome, np_in va
         }
         reply_error(&call, "conflict");
     }
-    *at = update->next;
-    update_free(syn, update);
+    update_end(syn, update);
     np_syn_exit(syn);
 }
 
@@ -428,19 +490,23 @@ void np_syn_ask(const np_syn_scope *scope, np_syn_request kind, np_in name, cons
 }
 
 /* Applied as if that node had told us, which it leaves to us. */
-static void told(np_syn_scope *scope, const np_pid *pid, np_in message) {
+static int told(np_syn_scope *scope, const np_pid *pid, np_out *out) {
     np_syn_node *node = np_syn_node_find(scope, pid->node);
+    if (np_out_error(out) < 0)
+        return np_out_error(out);
     if (node != NULL)
-        np_syn_sync(node, message);
+        np_syn_sync(node, np_out_view(out));
+    return 0;
 }
 
 /* {Method, PreviousMeta, Meta, Time, _, _} */
-static int answered_set(np_syn_scope *scope, np_in name, const np_pid *pid, np_in *in) {
+static int answered_set(np_syn_scope *scope, np_in name, const np_pid *pid, np_in *in, np_buf *buf) {
     np_in meta, time;
     if (np_in_tuple_of(in, 6) < 0 || np_in_term(in, NULL) < 0 || np_in_term(in, NULL) < 0 ||
         np_in_term(in, &meta) < 0 || np_in_term(in, &time) < 0)
         return NP_EPROTO;
-    np_out out = reply_begin(&(call){.scope = scope});
+    np_out out;
+    np_out_init(&out, buf, NP_MESSAGE_MAX);
     np_out_tuple(&out, 7);
     np_out_atom(&out, "3.0");
     np_out_atom(&out, scope->kind == NP_SYN_REGISTRY ? "sync_register" : "sync_join");
@@ -449,14 +515,12 @@ static int answered_set(np_syn_scope *scope, np_in name, const np_pid *pid, np_i
     np_out_term(&out, &meta);
     np_out_term(&out, &time);
     np_out_atom(&out, "normal");
-    if (np_out_error(&out) < 0)
-        return np_out_error(&out);
-    told(scope, pid, np_out_view(&out));
-    return 0;
+    return told(scope, pid, &out);
 }
 
-static int answered_unset(np_syn_scope *scope, np_in name, const np_pid *pid) {
-    np_out out = reply_begin(&(call){.scope = scope});
+static int answered_unset(np_syn_scope *scope, np_in name, const np_pid *pid, np_buf *buf) {
+    np_out out;
+    np_out_init(&out, buf, NP_MESSAGE_MAX);
     np_out_tuple(&out, 6);
     np_out_atom(&out, "3.0");
     np_out_atom(&out, scope->kind == NP_SYN_REGISTRY ? "sync_unregister" : "sync_leave");
@@ -464,10 +528,7 @@ static int answered_unset(np_syn_scope *scope, np_in name, const np_pid *pid) {
     np_out_pid(&out, pid);
     np_out_atom(&out, "undefined");
     np_out_atom(&out, "normal");
-    if (np_out_error(&out) < 0)
-        return np_out_error(&out);
-    told(scope, pid, np_out_view(&out));
-    return 0;
+    return told(scope, pid, &out);
 }
 
 static int error_of(np_in *reason) {
@@ -484,15 +545,18 @@ static int error_of(np_in *reason) {
 int np_syn_answered(np_syn_scope *scope, np_syn_request kind, np_in name, const np_pid *pid, np_in answer) {
     np_in in = answer;
     int error = NP_EPROTO;
+    np_buf buf = NP_BUF_INIT; /* the scratch buffers are for what follows from it */
     np_syn_enter(scope->syn);
     if (np_in_tuple_of(&in, 2) == 0) {
         if (np_in_match(&in, "ok") == 0)
-            error = kind == NP_SYN_ASK_SET ? answered_set(scope, name, pid, &in) : answered_unset(scope, name, pid);
+            error = kind == NP_SYN_ASK_SET ? answered_set(scope, name, pid, &in, &buf)
+                                           : answered_unset(scope, name, pid, &buf);
         else if (np_in_match(&in, "error") == 0)
             error = error_of(&in);
         else if (kind == NP_SYN_ASK_SET && np_in_match(&in, "noop") == 0)
             error = 0;
     }
     np_syn_exit(scope->syn);
+    np_buf_fini(&buf);
     return error;
 }
