@@ -4,6 +4,7 @@
 %%   slow => true      mostly waits: all slow cases run at the same time as the others
 %%   alone => true     measures, or loads the machine: runs after all others, nothing beside it
 %%   native => true    not for --beam (asks for what only the native node has)
+%%   with => {L, Arg}  the case is Name/1, called with Arg; L (text) stands in its title
 %% A case may return {note, Text}, printed behind its line, or {skip, Reason}.
 -module(np_test).
 -export([main/0, eventually/1, eventually/2, flush/0, collect/1, quietly/1, ms/1]).
@@ -21,9 +22,9 @@ main() ->
 
 run() ->
     {ok, Only} = re:compile(os:getenv("NP_ONLY", ".")),
-    Cases = [C || {M, F, _} = C <- all_cases(), re:run(title(M, F), Only) =/= nomatch],
+    Cases = [C || C <- all_cases(), re:run(title(C), Only) =/= nomatch],
     case os:getenv("NP_LIST") of
-        "1" -> [io:format("~s~n", [title(M, F)]) || {M, F, _} <- Cases], 0;
+        "1" -> [io:format("~s~n", [title(C)]) || C <- Cases], 0;
         _ -> run(Cases)
     end.
 
@@ -74,10 +75,10 @@ start_one(C) ->
     {Ref, C}.
 
 %% Runs one case in a process of its own; what the case started (np_node) is gone before its line is printed.
-one({M, F, Options} = Case) ->
+one({_, _, Options} = Case) ->
     Timeout = maps:get(timeout, Options, 15000),
     Begin = erlang:monotonic_time(millisecond),
-    {Pid, Ref} = spawn_monitor(fun() -> exit({case_result, attempt(M, F)}) end),
+    {Pid, Ref} = spawn_monitor(fun() -> exit({case_result, attempt(Case)}) end),
     Result =
         receive
             {'DOWN', Ref, process, Pid, {case_result, R}} -> R;
@@ -93,8 +94,8 @@ one({M, F, Options} = Case) ->
     np_node:owner_gone(Pid),
     case Result of ok -> ok; {ok, _} -> ok; {skip, _} -> skipped; _ -> failed end.
 
-attempt(M, F) ->
-    try M:F() of
+attempt({M, F, Options}) ->
+    try case Options of #{with := {_, Arg}} -> M:F(Arg); _ -> M:F() end of
         {note, Text} -> {ok, Text};
         {skip, Why} -> {skip, Why};
         _ -> ok
@@ -102,8 +103,8 @@ attempt(M, F) ->
         Class:Reason:Stack -> {failed, Class, Reason, Stack}
     end.
 
-outcome({M, F, _}, Ms, Result) ->
-    Head = io_lib:format("~-58s ~6b ms ", [title(M, F), Ms]),
+outcome({M, _, _} = Case, Ms, Result) ->
+    Head = io_lib:format("~-58s ~6b ms ", [title(Case), Ms]),
     case Result of
         ok -> io:format("~s ok~n", [Head]), ok;
         {ok, Text} -> io:format("~s ok  (~ts)~n", [Head, Text]), ok;
@@ -113,7 +114,8 @@ outcome({M, F, _}, Ms, Result) ->
             failed
     end.
 
-title(M, F) -> lists:flatten(io_lib:format("~s:~s", [M, F])).
+title({M, F, #{with := {Label, _}}}) -> lists:flatten(io_lib:format("~s:~s@~s", [M, F, Label]));
+title({M, F, _}) -> lists:flatten(io_lib:format("~s:~s", [M, F])).
 
 %% The innermost line of the suite itself, else of anything.
 place(M, Stack) ->
