@@ -342,6 +342,13 @@ void np_syn_entry_move(np_syn_entry *entry, np_syn_origin *origin, const np_pid 
     NP_ASSERT(error == 0);
 }
 
+void np_syn_entry_adopt(np_syn_entry *entry, np_syn_origin *origin) {
+    np_pid pid = np_syn_entry_pid(entry);
+    NP_ASSERT(entry->origin->node == origin->node);
+    detach(entry);
+    attach(entry, origin, &pid);
+}
+
 void np_syn_entry_set(np_syn_entry *entry, np_syn_meta *meta, uint64_t time_ns) {
     np_syn_meta_unref(entry->origin->scope->syn, entry->meta);
     entry->meta = meta;

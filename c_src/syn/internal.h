@@ -87,6 +87,7 @@ typedef struct np_syn_out {
 typedef struct np_syn_merge {
     bool running;
     bool replaying; /* behind it: what is in the journal */
+    bool doubt;     /* this list, or what came before it, may be a left-over of the connection before */
     np_buf message;
     np_list list;
 } np_syn_merge;
@@ -107,6 +108,7 @@ struct np_syn_node {
     np_node_id id;
     np_syn_scope *scope;
     np_syn_origin *origin;
+    np_syn_origin *old; /* while a full list is merged: what it has not named yet */
 
     /* Watching. */
     bool watched;
@@ -118,6 +120,8 @@ struct np_syn_node {
     bool known;
     np_pid process;
     bool awaiting; /* an answer to our discover is to come */
+    bool full;     /* which will be all there is: what it does not name is gone */
+    bool settled;  /* one has come since the connection is up */
 
     /* What came before it could be merged: messages, each with its length and whether it was applied already. */
     np_buf journal;
@@ -129,9 +133,10 @@ struct np_syn_node {
     np_buf held;          /* messages that wait, each with its length */
     uint64_t patience_ms; /* it takes no more until then */
     bool given_up;
-    uint32_t acks;    /* that may be sent at once */
-    uint64_t acks_ms; /* when one was added to these */
-    bool ack_wanted;  /* a discover waits for that */
+    uint32_t acks;     /* that may be sent at once */
+    uint64_t acks_ms;  /* when one was added to these */
+    bool ack_wanted;   /* a discover waits for that */
+    uint64_t again_ms; /* when to send an ack_sync unasked; 0: not */
 
     np_timer timer; /* wakes it */
     np_syn_node *work_next;
@@ -257,6 +262,8 @@ int np_syn_entry_add(np_syn_origin *origin, const np_syn_key *key, const np_pid 
                      uint64_t time_ns);
 /* The same name with another process; of a registry. */
 void np_syn_entry_move(np_syn_entry *entry, np_syn_origin *origin, const np_pid *pid);
+/* The same process, as an entry of another origin. */
+void np_syn_entry_adopt(np_syn_entry *entry, np_syn_origin *origin);
 /* Other metadata (takes the reference) and time. */
 void np_syn_entry_set(np_syn_entry *entry, np_syn_meta *meta, uint64_t time_ns);
 void np_syn_entry_remove(np_syn_entry *entry);
@@ -347,7 +354,8 @@ void np_syn_ack(np_syn_node *node); /* sends our names, now or when it is its tu
 void np_syn_out_work(np_syn_node *node, uint32_t *slice);
 int np_syn_out_push(np_syn_node *node); /* hands over what is ready. NP_EOVERLOAD: later */
 void np_syn_out_drop(np_syn_node *node);
-void np_syn_merge_start(np_syn_node *node, np_in list, np_buf *owner); /* list lies in owner, if there is one */
+/* The list lies in owner, if there is one. answer: it is the one we asked for. */
+void np_syn_merge_start(np_syn_node *node, np_in list, np_buf *owner, bool answer);
 void np_syn_merge_work(np_syn_node *node, uint32_t *slice);
 void np_syn_merge_drop(np_syn_node *node);
 /* A message that must wait for an ack_sync, or was applied already and will be once more. */

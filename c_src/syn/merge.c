@@ -83,6 +83,8 @@ int np_syn_merge_set(np_syn_node *node, const np_syn_news *news) {
     np_syn_entry *entry = np_syn_entry_find(scope, &news->key, &news->pid);
     if (entry == NULL)
         return np_syn_entry_add(node->origin, &news->key, &news->pid, meta, news->time_ns);
+    if (entry->origin == node->old && np_syn_entry_is(entry, &news->pid))
+        np_syn_entry_adopt(entry, node->origin);
     if (scope->kind == NP_SYN_REGISTRY)
         merge_name(node, entry, news, meta);
     else if (news->time_ns > entry->time_ns)

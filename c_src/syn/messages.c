@@ -82,17 +82,21 @@ static sync_kind read_sync(const np_syn_scope *scope, np_in *in) {
     return SYNC_NONE;
 }
 
-/* For the second time: only what the ack_sync in between may have undone. */
-static bool worth_replaying(np_syn_node *node, const np_syn_news *news) {
+/* Behind an ack_sync: what is older than that is in it; and what was heard before must not meet our own names again,
+ * only what the ack_sync may have undone. */
+static bool worth_replaying(np_syn_node *node, const np_syn_news *news, bool again) {
     const np_syn_entry *entry = np_syn_entry_find(node->scope, &news->key, &news->pid);
-    return entry == NULL || (entry->origin == node->origin && entry->time_ns <= news->time_ns);
+    return entry == NULL || (entry->origin == node->origin ? entry->time_ns <= news->time_ns : !again);
 }
 
-static void apply(np_syn_node *node, np_in message, bool again) {
+typedef enum turn { FIRST, REPLAY, REPLAY_AGAIN } turn;
+
+static void apply(np_syn_node *node, np_in message, turn turn) {
     np_syn_news news;
     switch (read_sync(node->scope, &message)) {
     case SYNC_SET:
-        if (read_news(node, &message, &news) == 0 && (!again || worth_replaying(node, &news)))
+        if (read_news(node, &message, &news) == 0 &&
+            (turn == FIRST || worth_replaying(node, &news, turn == REPLAY_AGAIN)))
             merge_news(node, &news);
         return;
     case SYNC_REMOVE:
@@ -108,10 +112,10 @@ void np_syn_sync(np_syn_node *node, np_in message) {
         np_syn_journal(node, message, false);
         return;
     }
-    if (node->known)
-        apply(node, message, false);
     if (node->awaiting)
         np_syn_journal(node, message, node->known);
+    if (node->known)
+        apply(node, message, FIRST);
 }
 
 /* ---- discover and ack_sync ---- */
@@ -145,13 +149,16 @@ static void synced(np_syn_node *node, np_in *in, np_buf *owner, np_in message) {
     }
     if (meet(node, &process))
         np_syn_ack(node);
-    node->awaiting = false;
-    if (node->merge.running)
+    if (node->merge.running) {
         np_syn_journal(node, message, false); /* another one, behind the one being merged */
-    else if (node->lossy)
+        return;
+    }
+    bool answer = node->awaiting;
+    node->awaiting = false;
+    if (node->lossy)
         np_syn_node_start_over(node);
     else
-        np_syn_merge_start(node, *in, owner);
+        np_syn_merge_start(node, *in, owner, answer);
 }
 
 /* ---- all of them ---- */
@@ -181,7 +188,7 @@ bool np_syn_replay(np_syn_node *node, np_in message, bool applied) {
     np_in in = message;
     if (read_sync(node->scope, &in) == SYNC_NONE)
         return false;
-    apply(node, message, applied);
+    apply(node, message, applied ? REPLAY_AGAIN : REPLAY);
     return true;
 }
 

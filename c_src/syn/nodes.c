@@ -79,6 +79,8 @@ void np_syn_node_schedule(np_syn_node *node) {
         due = earlier(due, node->look_ms);
     if (node->ack_wanted)
         due = earlier(due, node->acks_ms + NP_SYN_ACK_MS);
+    if (node->again_ms != 0)
+        due = earlier(due, node->again_ms);
     if (node->out.ready || (np_buf_len(&node->held) > 0 && !node->out.building))
         due = earlier(due, node->patience_ms);
     if (due == UINT64_MAX || node->given_up)
@@ -97,6 +99,7 @@ static void try_again(np_syn_node *node) {
 
 void np_syn_node_discover(np_syn_node *node) {
     node->awaiting = true;
+    node->full = node->known; /* what it tells us from now on is kept in the journal, too: nothing will be missed */
     np_syn_node_send(node, np_syn_encode_discover(node->scope));
 }
 
@@ -150,6 +153,9 @@ void np_syn_node_learn(np_syn_node *node, const np_pid *process) {
 /* ---- forgetting ---- */
 
 static void drop_entries(np_syn_node *node) {
+    if (node->old != NULL)
+        np_syn_origin_bury(node->old);
+    node->old = NULL;
     if (node->origin->count == 0)
         return;
     np_syn_origin *fresh = np_syn_origin_new(node->scope, node->id);
@@ -161,20 +167,16 @@ static void drop_entries(np_syn_node *node) {
         np_syn_entry_remove(node->origin->first);
 }
 
-static void drop_incoming(np_syn_node *node) {
-    drop_entries(node);
-    np_syn_merge_drop(node);
-    np_buf_fini(&node->journal);
-    node->lossy = false;
-}
-
 void np_syn_node_forget(np_syn_node *node) {
     if (node->known) {
         node->known = false;
         node->scope->known--;
         NP_LOG(NP_LOG_INFO, "syn", "out of sync", "process=%s peer=%s", node->scope->process, np_name_text(node->id));
     }
-    drop_incoming(node);
+    drop_entries(node);
+    np_syn_merge_drop(node);
+    np_buf_fini(&node->journal);
+    node->lossy = node->full = node->settled = false;
     np_syn_out_drop(node);
     np_buf_fini(&node->held);
     node->ack_wanted = false;
@@ -182,7 +184,10 @@ void np_syn_node_forget(np_syn_node *node) {
 }
 
 void np_syn_node_start_over(np_syn_node *node) {
-    drop_incoming(node);
+    NP_ASSERT(node->old == NULL);
+    np_syn_merge_drop(node);
+    np_buf_fini(&node->journal);
+    node->lossy = false;
     np_syn_node_discover(node);
 }
 
@@ -204,12 +209,19 @@ void np_syn_node_down(np_syn_node *node) {
     free(node);
 }
 
+/*
+ * A peer may have had our old process in a discover just now and monitor it: the noproc comes behind the ack_sync of the
+ * new one, and syn then forgets us though we know it. An ack_sync later, unasked, is what brings us back: syn learns of
+ * a node by that, too.
+ */
 void np_syn_nodes_restart(np_syn_scope *scope) {
     for (np_syn_node *node = scope->first_node; node != NULL; node = node->next) {
         np_syn_node_forget(node);
         node->awaiting = false;
         node->retry_ms = NP_SYN_RETRY_MS;
         look(node);
+        node->again_ms = scope->syn->now_ms + NP_SYN_ACK_MS;
+        np_syn_node_schedule(node);
     }
 }
 
@@ -321,6 +333,10 @@ bool np_syn_node_work(np_syn_node *node, uint32_t *slice) {
         return false;
     if (!node->watched && now_ms >= node->look_ms)
         look(node);
+    if (node->again_ms != 0 && now_ms >= node->again_ms) {
+        node->again_ms = 0;
+        node->ack_wanted = node->known;
+    }
     if (node->ack_wanted)
         np_syn_ack(node);
     if (node->out.building)

@@ -14,7 +14,11 @@
  *
  * syn 3.3.0 sends ack_sync and sync_* from two processes, so a sync_* may arrive before the ack_sync that it follows
  * and would be undone by it. Therefore the journal begins with our discover; what could be applied at once is, and is
- * done again behind the ack_sync.
+ * done again behind the ack_sync. But what comes before the first ack_sync of a connection may also be left over from
+ * the one before, sent by a helper process that did not know of its end. So if there was anything, the list is asked
+ * for once more: by then that node knows us, what it sends is all in order, and what the second list does not name is
+ * gone. That is done, too, when more came than the journal holds, and when there comes a list that we did not ask for:
+ * of it and the one before either may be such a left-over.
  */
 #include "base/assert.h"
 #include "syn/internal.h"
@@ -156,6 +160,15 @@ void np_syn_journal(np_syn_node *node, np_in message, bool applied) {
 
 /* ---- coming in ---- */
 
+/* The list names all there is: entries that it names move on into a new origin; those that are left go. */
+static void set_apart(np_syn_node *node) {
+    np_syn_origin *fresh = np_syn_origin_new(node->scope, node->id);
+    if (fresh == NULL)
+        return;
+    node->old = node->origin;
+    node->origin = fresh;
+}
+
 /* From now on elements of the list are merged. It lies in owner, whose content is taken, or in borrowed memory. */
 static void begin(np_syn_node *node, np_in list, np_buf *owner) {
     np_syn_merge *merge = &node->merge;
@@ -184,11 +197,15 @@ static int keep(np_syn_merge *merge) {
     return 0;
 }
 
-void np_syn_merge_start(np_syn_node *node, np_in list, np_buf *owner) {
+void np_syn_merge_start(np_syn_node *node, np_in list, np_buf *owner, bool answer) {
     const np_syn_bounds *bounds = &node->scope->syn->bounds;
     bool small = np_in_bytes(&list).len <= bounds->copy_free_bytes;
     uint32_t slice = small ? UINT32_MAX : bounds->slice;
     begin(node, list, small ? NULL : owner);
+    node->merge.doubt = node->settled ? !answer : np_buf_len(&node->journal) > 0;
+    node->settled = true;
+    if (answer && node->full)
+        set_apart(node);
     np_syn_merge_work(node, &slice);
     if (!node->merge.running)
         return;
@@ -216,8 +233,10 @@ static void begin_from_journal(np_syn_node *node, const record *head, const uint
     if (np_buf_append(&own, p, head->len) < 0)
         node->lossy = true;
     np_buf_consume(&node->journal, sizeof(*head) + head->len);
-    if (!node->lossy)
-        begin(node, list_of((np_in){np_buf_head(&own), 0, np_buf_len(&own)}), &own);
+    if (node->lossy)
+        return;
+    begin(node, list_of((np_in){np_buf_head(&own), 0, np_buf_len(&own)}), &own);
+    node->merge.doubt = true; /* we asked for one */
 }
 
 static void replay(np_syn_node *node, uint32_t *slice) {
@@ -236,6 +255,8 @@ static void replay(np_syn_node *node, uint32_t *slice) {
         return;
     np_buf_fini(&node->journal);
     node->merge.running = node->merge.replaying = false;
+    if (node->merge.doubt)
+        np_syn_node_start_over(node);
 }
 
 static void merge_elements(np_syn_node *node, uint32_t *slice) {
@@ -245,6 +266,9 @@ static void merge_elements(np_syn_node *node, uint32_t *slice) {
         if (!np_list_next(&merge->list, &element)) {
             merge->replaying = true;
             np_buf_fini(&merge->message);
+            if (node->old != NULL)
+                np_syn_origin_bury(node->old);
+            node->old = NULL;
             return;
         }
         np_syn_merge_element(node, element);

@@ -15,7 +15,14 @@
  *     may be wrong. (A native member's may not: it keeps a journal.)
  *   - Who registers a process of another node inserts the answer in its own tables, past what its scope process has
  *     still to read, and the owner leaves it out of the broadcast: a view may be wrong in names that were touched so
- *     from the viewing node, by old news that arrive after the answer.
+ *     from the viewing node, by old news that arrive after the answer. (It may even overwrite a name of its own.)
+ *   - A view keeps one claim for a name. Of two owners that do not know of each other yet (a split that not all see, or
+ *     one that just healed) it takes the later; when that one unregisters before the other has heard of it and given
+ *     up, the other has the name and the view has nothing. Native members do as syn does. So a name that two others
+ *     claimed since all was quiet last may be missing.
+ *   - A scope process that dies right after its discover went to another new one is monitored too late: the noproc
+ *     comes behind the ack_sync of its successor, which is forgotten then. A native member sends its ack_sync again; of
+ *     two BEAM members one may miss what the other has when a scope process of either was killed.
  */
 #include "sim.h"
 
@@ -53,6 +60,7 @@ static void look(sim *s) {
 static void check_own(sim *s, int m, int k) {
     const view *v = &views[m][k];
     const member *in = &s->members[m];
+    uint32_t touched = k == NP_SYN_REGISTRY ? s->remote_names[m] : s->remote_groups[m];
     for (int i = 0; i < in->process_count; i++) {
         const process *p = &in->processes[i];
         uint32_t has = 0, should = k == NP_SYN_REGISTRY ? p->names : p->groups;
@@ -60,8 +68,11 @@ static void check_own(sim *s, int m, int k) {
             if (np_pid_eq(&v->entries[e].pid, &p->pid))
                 has |= 1u << v->entries[e].key;
         }
+        has &= ~touched;
+        should &= ~touched;
         if (has != (p->alive ? should : 0))
-            sim_fail(s, "%d/%d: %s (%s) has %x of %x", m, k, sim_pid(&p->pid), p->alive ? "alive" : "dead", has, should);
+            sim_fail(s, "%d/%d: %s (%s) has %x of %x", m, k, sim_pid(&p->pid), p->alive ? "alive" : "dead", has,
+                     should);
     }
     for (int e = 0; e < v->count && k == NP_SYN_REGISTRY; e++) {
         const entry *mine = &v->entries[e];
@@ -76,17 +87,23 @@ static void check_own(sim *s, int m, int k) {
     }
 }
 
-static bool tolerable(sim *s, int m, int k, int key, const np_pid *pid) {
+static bool tolerable(sim *s, int m, int k, int key, const np_pid *pid, bool missing) {
     const member *viewer = &s->members[m];
+    int owner = sim_index(s, pid->node);
     uint32_t touched = k == NP_SYN_REGISTRY ? s->remote_names[m] : s->remote_groups[m];
-    bool of_330 = s->members[sim_index(s, pid->node)].kind == MEMBER_330;
+    bool of_330 = s->members[owner].kind == MEMBER_330;
     if ((touched & (1u << key)) != 0)
+        return true;
+    if (missing && k == NP_SYN_REGISTRY && __builtin_popcount(s->heard[m][key]) > 1)
+        return true;
+    bool reborn = s->reborn[owner][k] || s->reborn[m][k];
+    if (missing && reborn && viewer->kind != MEMBER_NATIVE && s->members[owner].kind != MEMBER_NATIVE)
         return true;
     return of_330 && (viewer->kind != MEMBER_NATIVE || !sim_alive(s, pid));
 }
 
 static void differ(sim *s, int m, int k, const entry *e, const char *what) {
-    if (tolerable(s, m, k, e->key, &e->pid)) {
+    if (tolerable(s, m, k, e->key, &e->pid, strcmp(what, "is missing") == 0)) {
         s->tolerated++;
         return;
     }

@@ -516,8 +516,7 @@ static void take_call(model *model, const signal *signal) {
 
 /* The process that called inserts in the tables of its own node, whatever the scope process there is doing. */
 void model_insert(model *model, np_syn_request request, int key, const np_pid *pid, np_in answer) {
-    uint32_t *touched =
-        model->scope == NP_SYN_REGISTRY ? model->s->remote_names : model->s->remote_groups;
+    uint32_t *touched = model->scope == NP_SYN_REGISTRY ? model->s->remote_names : model->s->remote_groups;
     np_in meta;
     uint64_t time_ns;
     if (np_in_tuple_of(&answer, 2) < 0 || np_in_match(&answer, "ok") < 0)

@@ -114,8 +114,8 @@ native *native_new(sim *s, int m) {
     }
     native_catch_up(native);
     for (int k = 0; k < SIM_KINDS; k++) {
-        int error = np_syn_open(native->syn, (np_syn_kind)k, "s", 1, &s->members[m].scope_pid[k], native,
-                                &native->scope[k]);
+        int error =
+            np_syn_open(native->syn, (np_syn_kind)k, "s", 1, &s->members[m].scope_pid[k], native, &native->scope[k]);
         NP_ASSERT(error == 0);
     }
     return native;
@@ -129,9 +129,7 @@ void native_free(native *native) {
 np_syn_scope *native_scope(native *native, int scope) { return native->scope[scope]; }
 np_syn *native_syn(native *native) { return native->syn; }
 
-void native_catch_up(native *native) {
-    np_syn_clock(native->syn, native->s->now_us / 1000, sim_now_ns(native->s));
-}
+void native_catch_up(native *native) { np_syn_clock(native->syn, native->s->now_us / 1000, sim_now_ns(native->s)); }
 
 void native_restart(native *native, int scope, const np_pid *self) { np_syn_restart(native->scope[scope], self); }
 
@@ -171,9 +169,7 @@ void native_take(native *native, signal *signal, int from) {
     np_ref ref = {native->s->members[native->m].id, 1, 3, {signal->ref}};
     np_in message = {np_buf_head(&signal->bytes), 0, np_buf_len(&signal->bytes)};
     switch (signal->kind) {
-    case SIGNAL_MESSAGE:
-        np_syn_info(scope, node, message, sim_chance(native->s, 50) ? &signal->bytes : NULL);
-        return;
+    case SIGNAL_MESSAGE: np_syn_info(scope, node, message, sim_chance(native->s, 50) ? &signal->bytes : NULL); return;
     case SIGNAL_CALL: take_call(native, signal, from); return;
     case SIGNAL_DOWN: np_syn_down(scope, node, &ref, (np_in){signal->noproc ? noproc : killed, 0, 8}); return;
     default: NP_ASSERT(false);

@@ -5,6 +5,7 @@
 #include "term/ids.h"
 #include "term/names.h"
 #include "term/out.h"
+#include "term/print.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -143,11 +144,51 @@ static void arrived_reply(sim *s, int to, const signal *signal) {
         model_insert(m->model[signal->scope], c->request, c->key, &c->pid, reply);
 }
 
+static void log_signal(sim *s, int from, int to, const signal *signal) {
+    static const char *const kinds[] = {"message", "call", "reply", "monitor name", "monitor pid", "down"};
+    char text[600] = "";
+    if (!s->verbose)
+        return;
+    np_in in = {np_buf_head(&signal->bytes), 0, np_buf_len(&signal->bytes)};
+    if (!np_in_at_end(&in))
+        np_term_text(&in, text, sizeof(text));
+    sim_log(s, "%d -> %d/%d %s %s%s", from, to, signal->scope, kinds[signal->kind], text,
+            s->members[to].scope_alive[signal->scope] ? "" : " (nobody there)");
+}
+
+static void hear(sim *s, int from, int to, np_in in) {
+    np_in key;
+    int number = np_in_term(&in, &key) == 0 ? sim_key_of(key) : -1;
+    if (number >= 0 && number < SIM_NAMES)
+        s->heard[to][number] |= 1u << from;
+}
+
+/* Who claims which name, as told to whom: see check.c. */
+static void note_claims(sim *s, int from, int to, const signal *signal) {
+    np_in in = {np_buf_head(&signal->bytes), 0, np_buf_len(&signal->bytes)};
+    uint32_t arity;
+    np_list list;
+    np_in element;
+    if (signal->kind != SIGNAL_MESSAGE || signal->scope != NP_SYN_REGISTRY)
+        return;
+    NP_ASSERT(np_in_tuple(&in, &arity) == 0 && np_in_match(&in, "3.0") == 0);
+    if (np_in_match(&in, "sync_register") == 0) {
+        hear(s, from, to, in);
+    } else if (np_in_match(&in, "ack_sync") == 0 && np_in_term(&in, NULL) == 0 && np_in_list(&in, &list) == 0) {
+        while (np_list_next(&list, &element)) {
+            if (np_in_tuple(&element, &arity) == 0)
+                hear(s, from, to, element);
+        }
+    }
+}
+
 bool sim_deliver(sim *s, int from, int to) {
     signal *signal = queue_pop(&s->wire[from][to]);
     member *m = &s->members[to];
     if (signal == NULL)
         return false;
+    log_signal(s, from, to, signal);
+    note_claims(s, from, to, signal);
     switch (signal->kind) {
     case SIGNAL_MONITOR_NAME:
     case SIGNAL_MONITOR_PID: arrived_monitor(s, from, to, signal); break;
@@ -269,6 +310,7 @@ void sim_kill_scope(sim *s, int at, int k) {
     if (!m->up || !m->scope_alive[k])
         return;
     sim_log(s, "kill scope %d/%d %s", at, k, sim_pid(&m->scope_pid[k]));
+    s->reborn[at][k] = true;
     if (m->model[k] != NULL)
         model_die(m->model[k]); /* what it still sends comes before the DOWN */
     for (int i = 0; i < m->watchers[k].count; i++)

@@ -122,6 +122,8 @@ typedef struct sim {
     uint32_t refs;
     uint32_t remote_names[SIM_MEMBERS]; /* bits: names and groups that callers on this member put into its tables */
     uint32_t remote_groups[SIM_MEMBERS];
+    uint32_t heard[SIM_MEMBERS][SIM_NAMES]; /* bits: members that told this one that the name is theirs */
+    bool reborn[SIM_MEMBERS][SIM_KINDS];    /* its scope process was killed */
     uint64_t steps, kills, tolerated;
 } sim;
 

@@ -37,8 +37,10 @@ world *syn_world_new(const char *self);
 void syn_world_free(world *w);
 void syn_world_time(world *w, uint64_t ms); /* later by that much */
 
-np_in syn_world_info(np_syn_scope *scope, np_node_id from, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void syn_world_call(np_syn_scope *scope, np_node_id from, const char *format, ...) __attribute__((format(printf, 3, 4)));
+np_in syn_world_info(np_syn_scope *scope, np_node_id from, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void syn_world_call(np_syn_scope *scope, np_node_id from, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* What was said since the last time must be these lines (each ends with \n; times of more than 15 digits show as T;
  * NULL: anything). */

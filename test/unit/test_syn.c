@@ -14,11 +14,11 @@
 
 #include <cmocka.h>
 
-#define P1 "#Pid<native@h,11,0,1>"
-#define P2 "#Pid<native@h,12,0,1>"
-#define A1 "#Pid<a@h,11,0,1>"
-#define A2 "#Pid<a@h,12,0,1>"
-#define B1 "#Pid<b@h,11,0,1>"
+#define P1  "#Pid<native@h,11,0,1>"
+#define P2  "#Pid<native@h,12,0,1>"
+#define A1  "#Pid<a@h,11,0,1>"
+#define A2  "#Pid<a@h,12,0,1>"
+#define B1  "#Pid<b@h,11,0,1>"
 #define REG "#Pid<native@h,1,0,1>"
 #define PG  "#Pid<native@h,2,0,1>"
 
@@ -43,9 +43,9 @@ static void a_peer_is_watched_and_discovered(void **state) {
     world *w = *state;
     np_syn_peer_up(w->syn, w->a);
     syn_world_expect(w, "watch syn_registry_users a@h\n"
-                    "send syn_registry_users a@h {'3.0',discover," REG "}\n"
-                    "watch syn_pg_users a@h\n"
-                    "send syn_pg_users a@h {'3.0',discover," PG "}\n");
+                        "send syn_registry_users a@h {'3.0',discover," REG "}\n"
+                        "watch syn_pg_users a@h\n"
+                        "send syn_pg_users a@h {'3.0',discover," PG "}\n");
     assert_int_equal(np_syn_next(w->syn), UINT64_MAX);
 }
 
@@ -145,7 +145,7 @@ static void registrations_are_told(void **state) {
     syn_world_join(w, w->b, "[]", "[]");
     assert_int_equal(reg(w, "n", P1, "m1"), 0);
     syn_world_expect(w, "send syn_registry_users a@h {'3.0',sync_register,n," P1 ",m1,T,normal}\n"
-                    "send syn_registry_users b@h {'3.0',sync_register,n," P1 ",m1,T,normal}\n");
+                        "send syn_registry_users b@h {'3.0',sync_register,n," P1 ",m1,T,normal}\n");
     assert_int_equal(reg(w, "n", P1, "m1"), 0);
     syn_world_expect(w, "");
     np_syn_peer_down(w->syn, w->b);
@@ -214,19 +214,19 @@ static void the_end_of_a_process_takes_all_its_names(void **state) {
     assert_int_equal(np_syn_join(w->pg, parse("g"), &p1, parse("gm")), 0);
     assert_int_equal(np_syn_join(w->pg, parse("g"), &p2, parse("gm")), 0);
     syn_world_expect(w, "track " P1 "\n"
-                    "send syn_registry_users a@h {'3.0',sync_register,n1," P1 ",m1,T,normal}\n"
-                    "send syn_registry_users a@h {'3.0',sync_register,n2," P1 ",m2,T,normal}\n"
-                    "track " P2 "\n"
-                    "send syn_registry_users a@h {'3.0',sync_register,n3," P2 ",m3,T,normal}\n"
-                    "track " P1 "\n"
-                    "send syn_pg_users a@h {'3.0',sync_join,g," P1 ",gm,T,normal}\n"
-                    "track " P2 "\n"
-                    "send syn_pg_users a@h {'3.0',sync_join,g," P2 ",gm,T,normal}\n");
+                        "send syn_registry_users a@h {'3.0',sync_register,n1," P1 ",m1,T,normal}\n"
+                        "send syn_registry_users a@h {'3.0',sync_register,n2," P1 ",m2,T,normal}\n"
+                        "track " P2 "\n"
+                        "send syn_registry_users a@h {'3.0',sync_register,n3," P2 ",m3,T,normal}\n"
+                        "track " P1 "\n"
+                        "send syn_pg_users a@h {'3.0',sync_join,g," P1 ",gm,T,normal}\n"
+                        "track " P2 "\n"
+                        "send syn_pg_users a@h {'3.0',sync_join,g," P2 ",gm,T,normal}\n");
     w->tracks = false;
     exited(w, P1, "{shutdown,x}");
     syn_world_expect(w, "send syn_registry_users a@h {'3.0',sync_unregister,n2," P1 ",m2,{shutdown,x}}\n"
-                    "send syn_registry_users a@h {'3.0',sync_unregister,n1," P1 ",m1,{shutdown,x}}\n"
-                    "send syn_pg_users a@h {'3.0',sync_leave,g," P1 ",gm,{shutdown,x}}\n");
+                        "send syn_registry_users a@h {'3.0',sync_unregister,n1," P1 ",m1,{shutdown,x}}\n"
+                        "send syn_pg_users a@h {'3.0',sync_leave,g," P1 ",gm,{shutdown,x}}\n");
     assert_string_equal(syn_world_name(w->reg, "n1"), "none");
     assert_string_equal(syn_world_name(w->reg, "n3"), P2 " m3");
     assert_string_equal(syn_world_group(w->pg, "g"), P2 ":gm");
@@ -280,7 +280,8 @@ static void names_of_others_follow_their_times(void **state) {
     assert_string_equal(syn_world_name(w->reg, "x"), A1 " m");
     syn_world_info(w->reg, w->b, "{'3.0',sync_register,x," B1 ",m,100,normal}");
     assert_string_equal(syn_world_name(w->reg, "x"), A1 " m");
-    syn_world_info(w->reg, w->a, "{'3.0',sync_register,x," A1 ",m2,50,normal}"); /* its own node: later, whatever it says */
+    syn_world_info(w->reg, w->a,
+                   "{'3.0',sync_register,x," A1 ",m2,50,normal}"); /* its own node: later, whatever it says */
     assert_string_equal(syn_world_name(w->reg, "x"), A1 " m2");
     syn_world_info(w->reg, w->b, "{'3.0',sync_register,x," B1 ",m,60,normal}");
     assert_string_equal(syn_world_name(w->reg, "x"), B1 " m");
@@ -353,18 +354,19 @@ static void the_later_registration_wins(void **state) {
     syn_world_expect(w, NULL);
     w->exits_too = parse_pid(P1); /* at once, from within the machine */
     syn_world_info(w->reg, w->a, "{'3.0',sync_register,lost," A1 ",theirs,%llu,normal}",
-               (unsigned long long)w->now_ns + 1000);
-    syn_world_expect(w, "send syn_registry_users a@h {'3.0',sync_unregister,lost," P1 ",mine,syn_conflict_resolution}\n"
-                    "send syn_registry_users b@h {'3.0',sync_unregister,lost," P1 ",mine,syn_conflict_resolution}\n"
-                    "kill " P1 " {syn_resolve_kill,lost,mine}\n"
-                    "send syn_registry_users a@h {'3.0',sync_unregister,also," P1 ",mine,{syn_resolve_kill,lost,mine}}\n"
-                    "send syn_registry_users b@h {'3.0',sync_unregister,also," P1
-                    ",mine,{syn_resolve_kill,lost,mine}}\n");
+                   (unsigned long long)w->now_ns + 1000);
+    syn_world_expect(
+        w, "send syn_registry_users a@h {'3.0',sync_unregister,lost," P1 ",mine,syn_conflict_resolution}\n"
+           "send syn_registry_users b@h {'3.0',sync_unregister,lost," P1 ",mine,syn_conflict_resolution}\n"
+           "kill " P1 " {syn_resolve_kill,lost,mine}\n"
+           "send syn_registry_users a@h {'3.0',sync_unregister,also," P1 ",mine,{syn_resolve_kill,lost,mine}}\n"
+           "send syn_registry_users b@h {'3.0',sync_unregister,also," P1 ",mine,{syn_resolve_kill,lost,mine}}\n");
     assert_string_equal(syn_world_name(w->reg, "lost"), A1 " theirs");
     assert_string_equal(syn_world_name(w->reg, "also"), "none");
     syn_world_info(w->reg, w->a, "{'3.0',sync_register,won," A1 ",theirs,1000,normal}");
-    syn_world_expect(w, "send syn_registry_users a@h {'3.0',sync_register,won," P2 ",mine,T,syn_conflict_resolution}\n"
-                    "send syn_registry_users b@h {'3.0',sync_register,won," P2 ",mine,T,syn_conflict_resolution}\n");
+    syn_world_expect(w,
+                     "send syn_registry_users a@h {'3.0',sync_register,won," P2 ",mine,T,syn_conflict_resolution}\n"
+                     "send syn_registry_users b@h {'3.0',sync_register,won," P2 ",mine,T,syn_conflict_resolution}\n");
     assert_string_equal(syn_world_name(w->reg, "won"), P2 " mine");
 }
 
@@ -375,14 +377,15 @@ static void on_equal_times_the_higher_pid_wins(void **state) {
     assert_int_equal(reg(w, "x", P1, "m"), 0); /* at w->now_ns */
     assert_int_equal(reg(w, "y", P1, "m"), 0); /* and one more */
     syn_world_expect(w, NULL);
-    syn_world_info(w->reg, w->a, "{'3.0',sync_register,x,#Pid<a@h,10,0,1>,m,%llu,normal}", (unsigned long long)w->now_ns);
+    syn_world_info(w->reg, w->a, "{'3.0',sync_register,x,#Pid<a@h,10,0,1>,m,%llu,normal}",
+                   (unsigned long long)w->now_ns);
     assert_string_equal(syn_world_name(w->reg, "x"), P1 " m");
     syn_world_expect(w, "send syn_registry_users a@h {'3.0',sync_register,x," P1 ",m,T,syn_conflict_resolution}\n");
     syn_world_info(w->reg, w->a, "{'3.0',sync_register,y,#Pid<a@h,1,1,1>,m,%llu,normal}",
-               (unsigned long long)w->now_ns + 1); /* the serial comes first */
+                   (unsigned long long)w->now_ns + 1); /* the serial comes first */
     assert_string_equal(syn_world_name(w->reg, "y"), "#Pid<a@h,1,1,1> m");
     syn_world_expect(w, "send syn_registry_users a@h {'3.0',sync_unregister,y," P1 ",m,syn_conflict_resolution}\n"
-                    "kill " P1 " {syn_resolve_kill,y,m}\n");
+                        "kill " P1 " {syn_resolve_kill,y,m}\n");
 }
 
 static void conflicts_of_a_healed_split_are_resolved(void **state) {
@@ -392,16 +395,15 @@ static void conflicts_of_a_healed_split_are_resolved(void **state) {
     np_syn_peer_up(w->syn, w->a);
     syn_world_expect(w, NULL);
     syn_world_info(w->reg, w->a,
-               "{'3.0',ack_sync,#Pid<a@h,1,0,1>,[{{w,1}," A1 ",[{node,a@h}],5},{{w,2}," A2
-               ",[{node,a@h}],2000000000}]}");
-    syn_world_expect(
-        w, "send syn_registry_users a@h {'3.0',ack_sync," REG ",[{{w,2}," P2 ",[{node,native@h}],T},{{w,1}," P1
-           ",[{node,native@h}],T}]}\n"
-           "send syn_registry_users a@h {'3.0',sync_register,{w,1}," P1
-           ",[{node,native@h}],T,syn_conflict_resolution}\n"
-           "send syn_registry_users a@h {'3.0',sync_unregister,{w,2}," P2
-           ",[{node,native@h}],syn_conflict_resolution}\n"
-           "kill " P2 " {syn_resolve_kill,{w,2},[{node,native@h}]}\n");
+                   "{'3.0',ack_sync,#Pid<a@h,1,0,1>,[{{w,1}," A1 ",[{node,a@h}],5},{{w,2}," A2
+                   ",[{node,a@h}],2000000000}]}");
+    syn_world_expect(w, "send syn_registry_users a@h {'3.0',ack_sync," REG ",[{{w,2}," P2
+                        ",[{node,native@h}],T},{{w,1}," P1 ",[{node,native@h}],T}]}\n"
+                        "send syn_registry_users a@h {'3.0',sync_register,{w,1}," P1
+                        ",[{node,native@h}],T,syn_conflict_resolution}\n"
+                        "send syn_registry_users a@h {'3.0',sync_unregister,{w,2}," P2
+                        ",[{node,native@h}],syn_conflict_resolution}\n"
+                        "kill " P2 " {syn_resolve_kill,{w,2},[{node,native@h}]}\n");
     assert_string_equal(syn_world_name(w->reg, "{w,1}"), P1 " [{node,native@h}]");
     assert_string_equal(syn_world_name(w->reg, "{w,2}"), A2 " [{node,a@h}]");
 }
@@ -416,7 +418,7 @@ static void a_restarted_process_keeps_what_is_ours(void **state) {
     np_pid fresh = {w->self, 50, 0, 1};
     np_syn_restart(w->reg, &fresh);
     syn_world_expect(w, "watch syn_registry_users a@h\n"
-                    "send syn_registry_users a@h {'3.0',discover,#Pid<native@h,50,0,1>}\n");
+                        "send syn_registry_users a@h {'3.0',discover,#Pid<native@h,50,0,1>}\n");
     assert_string_equal(syn_world_name(w->reg, "x"), "none");
     assert_string_equal(syn_world_name(w->reg, "n"), P1 " m");
     syn_world_info(w->reg, w->a, "{'3.0',ack_sync,#Pid<a@h,1,0,1>,[{x," A1 ",m,5}]}");
@@ -448,7 +450,7 @@ static void scopes_come_and_go(void **state) {
     assert_ptr_equal(np_syn_find(w->syn, NP_SYN_PG, "Elixir.My.Pool", 14), scope);
     assert_null(np_syn_find(w->syn, NP_SYN_REGISTRY, "Elixir.My.Pool", 14));
     syn_world_expect(w, "watch syn_pg_Elixir.My.Pool a@h\n"
-                    "send syn_pg_Elixir.My.Pool a@h {'3.0',discover,#Pid<native@h,60,0,1>}\n");
+                        "send syn_pg_Elixir.My.Pool a@h {'3.0',discover,#Pid<native@h,60,0,1>}\n");
     assert_ptr_equal(np_syn_next_scope(w->syn, &at), w->reg);
     assert_ptr_equal(np_syn_next_scope(w->syn, &at), w->pg);
     assert_ptr_equal(np_syn_next_scope(w->syn, &at), scope);
