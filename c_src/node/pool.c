@@ -25,6 +25,9 @@
 
 enum { NAME_MAX_BYTES = NP_ATOM_BYTES_MAX + 1, TEXT_MAX = 512 };
 
+/* Three times in five seconds at once, as OTP's supervisors have it by default; then a second's pause. */
+enum { MEND_BURST = 3, MEND_WINDOW_MS = 5000, MEND_PAUSE_MS = 1000 };
+
 typedef struct np_segment {
     np_resident resident; /* first: resident functions cast back */
     np_pool *pool;
@@ -54,7 +57,10 @@ struct np_pool {
     np_buf meta;    /* [{node, Node}]: with which metadata */
     np_syn_scope *registry;
     bool running;
-    bool broken; /* a part of the tree has ended: np_pool_mend */
+    bool broken;             /* a part of the tree has ended: np_pool_mend */
+    np_timer mend_timer;     /* the pause after too many mendings in a row, or after one that failed */
+    uint64_t mend_window_ms; /* when `mends` began to count */
+    uint32_t mends;
     bool brutal; /* ... killed: those below it have no time for a terminate */
     uint64_t started, ended;
 };
@@ -762,6 +768,7 @@ void np_pool_destroy(np_pool **pool) {
     np_pool *gone = *pool;
     if (gone == NULL)
         return;
+    np_timers_stop(np_loop_timers(gone->node->loop), &gone->mend_timer);
     uint8_t room[NP_ATOM_TERM_MAX];
     if (gone->segments != NULL)
         stop_tree(gone, np_term_atom("shutdown", room), true);
@@ -803,16 +810,47 @@ static int mend(np_pool *pool, np_in reason, bool orderly) {
     return error;
 }
 
+static void mend_again(np_timer *timer, void *arg) {
+    np_pool *pool = arg;
+    (void)timer;
+    pool->mends = 0;
+    pool->mend_window_ms = np_node_now(pool->node);
+    pool->node->pools_broken = true; /* this turn's end looks at it */
+}
+
+static void mend_later(np_pool *pool) {
+    np_timers_start(np_loop_timers(pool->node->loop), &pool->mend_timer, np_node_now(pool->node) + MEND_PAUSE_MS,
+                    mend_again, pool);
+}
+
+/* What keeps ending, as a worker that kills its own supervisor from init, must not keep the node busy with it. */
+static bool mends_too_often(np_pool *pool) {
+    uint64_t now = np_node_now(pool->node);
+    if (now - pool->mend_window_ms > MEND_WINDOW_MS) {
+        pool->mend_window_ms = now;
+        pool->mends = 0;
+    }
+    return ++pool->mends > MEND_BURST;
+}
+
 void np_pool_mend(np_pool *pool) {
-    if (!pool->running || !pool->broken)
+    if (!pool->running || !pool->broken || np_timer_running(&pool->mend_timer))
         return;
+    if (mends_too_often(pool)) {
+        NP_LOG(NP_LOG_ERROR, WHERE, "pool keeps breaking, it is brought back after a pause", "pool=%s pause_ms=%d",
+               pool->config->name, MEND_PAUSE_MS);
+        mend_later(pool);
+        return;
+    }
     uint8_t room[NP_ATOM_TERM_MAX];
     bool orderly = !pool->brutal;
     pool->broken = pool->brutal = false; /* what ends meanwhile is for the next turn */
     int error = mend(pool, np_term_atom(orderly ? "shutdown" : "killed", room), orderly);
     if (error < 0) {
-        NP_LOG(NP_LOG_CRITICAL, WHERE, "pool could not be brought back", "pool=%s error=\"%s\"", pool->config->name,
-               np_strerror(error));
+        NP_LOG(NP_LOG_CRITICAL, WHERE, "pool could not be brought back, trying again", "pool=%s error=\"%s\"",
+               pool->config->name, np_strerror(error));
+        pool->broken = true;
+        mend_later(pool);
     } else {
         NP_LOG(NP_LOG_NOTICE, WHERE, "pool brought back", "pool=%s workers=%u", pool->config->name,
                (unsigned)np_map_count(&pool->workers));
