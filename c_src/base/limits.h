@@ -70,7 +70,8 @@
 #define NP_SYN_OVERLOAD_MS    50           /* how long a peer that takes no more is left alone */
 #define NP_SYN_SKEW_NS        UINT64_C(86400000000000) /* a day: further in the future is no clock that is only off */
 #define NP_SYN_LOG_MS         10000                    /* a kind of malformed message is logged once in this time */
-#define NP_SYN_UPDATES_MAX    1000                     /* fun updates that wait for a peer to evaluate the fun */
-#define NP_SYN_UPDATE_TRIES   5 /* evaluations of one fun while somebody else changes the metadata */
+#define NP_SYN_CALM_NS        UINT64_C(1000000000) /* a name that won a conflict does not say so again for as long */
+#define NP_SYN_UPDATES_MAX    1000                 /* fun updates that wait for a peer to evaluate the fun */
+#define NP_SYN_UPDATE_TRIES   5                    /* evaluations of one fun while somebody else changes the metadata */
 
 #endif

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TIME_MAX (UINT64_MAX >> 1) /* in the year 2262 */
+
 /* ---- keys ---- */
 
 static int canonical(np_in term, size_t len_max, np_buf *scratch) {
@@ -316,7 +318,7 @@ int np_syn_entry_add(np_syn_origin *origin, const np_syn_key *key, const np_pid 
         goto fail;
     entry->hash = key_hash(scope, key, pid);
     entry->meta = meta;
-    entry->time_ns = time_ns;
+    entry->time_ns = time_ns & TIME_MAX;
     attach(entry, origin, pid);
     if (np_syn_index_add(&scope->keys, &entry->by_key) < 0 || np_syn_index_add(&scope->pids, &entry->by_pid) < 0) {
         detach(entry);
@@ -352,7 +354,8 @@ void np_syn_entry_adopt(np_syn_entry *entry, np_syn_origin *origin) {
 void np_syn_entry_set(np_syn_entry *entry, np_syn_meta *meta, uint64_t time_ns) {
     np_syn_meta_unref(entry->origin->scope->syn, entry->meta);
     entry->meta = meta;
-    entry->time_ns = time_ns;
+    entry->time_ns = time_ns & TIME_MAX;
+    entry->won = false;
 }
 
 void np_syn_entry_remove(np_syn_entry *entry) {

@@ -34,7 +34,8 @@ void np_syn_index_fini(np_syn_index *index); /* frees the buckets, not the items
 
 np_syn_link *np_syn_index_first(const np_syn_index *index, uint32_t hash);
 
-/* At the front of its chain, so that among equal hashes the last one added comes first. NP_ENOMEM only for the first item of all. */
+/* At the front of its chain, so that among equal hashes the last one added comes first. NP_ENOMEM only for the first
+ * item of all. */
 int np_syn_index_add(np_syn_index *index, np_syn_link *link);
 void np_syn_index_remove(np_syn_index *index, np_syn_link *link);
 

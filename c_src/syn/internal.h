@@ -48,7 +48,8 @@ struct np_syn_entry {
     np_syn_entry *next, *prev; /* in the origin */
     np_syn_origin *origin;
     np_syn_meta *meta;
-    uint64_t time_ns;
+    uint64_t time_ns : 63;
+    uint64_t won : 1;               /* the time is that of a conflict it won */
     uint32_t num, serial, creation; /* of the pid */
     uint32_t hash;                  /* of the key */
 };

@@ -57,7 +57,12 @@ static void resolve(np_syn_node *node, np_syn_entry *entry, const np_syn_news *n
         return;
     }
     np_syn_meta_unref(syn, meta);
+    /* All have just been told the time of the last conflict it won, which is later than this. With three owners each
+     * could go on for long beating what the others sent before they heard of it. */
+    if (entry->won && news->time_ns < entry->time_ns && syn->now_ns < entry->time_ns + NP_SYN_CALM_NS)
+        return;
     entry->time_ns = np_syn_stamp(syn);
+    entry->won = true;
     np_syn_broadcast(node->scope, np_syn_encode_set(entry, "syn_conflict_resolution"), 0);
 }
 

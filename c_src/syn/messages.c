@@ -26,7 +26,7 @@ static int read_pid(np_syn_node *node, np_in *in, np_pid *pid) {
 static int read_time(np_syn_node *node, np_in *in, uint64_t *time_ns) {
     np_in what = *in;
     int error = np_in_uint64(in, time_ns);
-    if (error == 0 && *time_ns <= node->scope->syn->now_ns + NP_SYN_SKEW_NS)
+    if (error == 0 && *time_ns <= node->scope->syn->now_ns + NP_SYN_SKEW_NS && *time_ns <= INT64_MAX)
         return 0;
     complain(node, NP_SYN_WRONG_TIME, what);
     return NP_EINVAL;

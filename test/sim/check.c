@@ -15,14 +15,18 @@
  *     may be wrong. (A native member's may not: it keeps a journal.)
  *   - Who registers a process of another node inserts the answer in its own tables, past what its scope process has
  *     still to read, and the owner leaves it out of the broadcast: a view may be wrong in names that were touched so
- *     from the viewing node, by old news that arrive after the answer. (It may even overwrite a name of its own.)
+ *     from the viewing node, by old news that arrive after the answer. (It may
+ *     even overwrite a name of its own, which nobody hears of.)
  *   - A view keeps one claim for a name. Of two owners that do not know of each other yet (a split that not all see, or
  *     one that just healed) it takes the later; when that one unregisters before the other has heard of it and given
  *     up, the other has the name and the view has nothing. Native members do as syn does. So a name that two others
  *     claimed since all was quiet last may be missing.
  *   - A scope process that dies right after its discover went to another new one is monitored too late: the noproc
- *     comes behind the ack_sync of its successor, which is forgotten then. A native member sends its ack_sync again; of
- *     two BEAM members one may miss what the other has when a scope process of either was killed.
+ *     comes behind the ack_sync of its successor, which is forgotten then. A native member sends its ack_sync again;
+ *     two BEAM members may not know of each other any more, so where a scope process was killed they are connected anew.
+ *   - Three owners of a name can beat each other for ever: who wins takes a new time and says so, which wins against
+ *     what the others said before they heard of it. (Native members say so once a second.) If two BEAM members are
+ *     among them such a storm is counted and that seed's history ends.
  */
 #include "sim.h"
 
@@ -91,13 +95,11 @@ static bool tolerable(sim *s, int m, int k, int key, const np_pid *pid, bool mis
     const member *viewer = &s->members[m];
     int owner = sim_index(s, pid->node);
     uint32_t touched = k == NP_SYN_REGISTRY ? s->remote_names[m] : s->remote_groups[m];
+    uint32_t at_owner = k == NP_SYN_REGISTRY ? s->remote_names[owner] : s->remote_groups[owner];
     bool of_330 = s->members[owner].kind == MEMBER_330;
-    if ((touched & (1u << key)) != 0)
+    if (((touched | at_owner) & (1u << key)) != 0)
         return true;
     if (missing && k == NP_SYN_REGISTRY && __builtin_popcount(s->heard[m][key]) > 1)
-        return true;
-    bool reborn = s->reborn[owner][k] || s->reborn[m][k];
-    if (missing && reborn && viewer->kind != MEMBER_NATIVE && s->members[owner].kind != MEMBER_NATIVE)
         return true;
     return of_330 && (viewer->kind != MEMBER_NATIVE || !sim_alive(s, pid));
 }

@@ -124,7 +124,7 @@ typedef struct sim {
     uint32_t remote_groups[SIM_MEMBERS];
     uint32_t heard[SIM_MEMBERS][SIM_NAMES]; /* bits: members that told this one that the name is theirs */
     bool reborn[SIM_MEMBERS][SIM_KINDS];    /* its scope process was killed */
-    uint64_t steps, kills, tolerated;
+    uint64_t steps, kills, tolerated, storms;
 } sim;
 
 /* ---- sim.c ---- */
@@ -160,7 +160,7 @@ void sim_exit(sim *s, const np_pid *pid, const char *reason); /* a process ends 
 
 bool sim_deliver(sim *s, int from, int to); /* the next signal on that wire; false: none */
 bool sim_step(sim *s);                      /* any one thing; false: nothing can happen */
-void sim_settle(sim *s);                    /* all connected and up, then steps until nothing is left to do */
+bool sim_settle(sim *s); /* all connected and up, then steps until nothing is left to do; false: see check.c */
 void sim_pass(sim *s, uint64_t us);
 
 /* ---- terms ---- */

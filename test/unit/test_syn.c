@@ -339,7 +339,29 @@ static void what_was_heard_before_the_ack_sync_is_not_undone_by_it(void **state)
     assert_string_equal(syn_world_name(w->reg, "new"), A1 " m");
     assert_string_equal(syn_world_name(w->reg, "old"), "none");
     assert_string_equal(syn_world_name(w->reg, "mine"), P1 " m");
+    /* It may have been a left-over of an earlier connection: asked for again, and then the list is all there is. */
+    syn_world_expect(w, "send syn_registry_users a@h {'3.0',discover," REG "}\n");
+    syn_world_info(w->reg, w->a, "{'3.0',sync_register,newer," A1 ",m,40,normal}");
+    syn_world_info(w->reg, w->a, "{'3.0',ack_sync,#Pid<a@h,1,0,1>,[{other," A1 ",m,9}]}");
+    syn_world_run(w);
+    assert_string_equal(syn_world_name(w->reg, "new"), "none");
+    assert_string_equal(syn_world_name(w->reg, "other"), A1 " m");
+    assert_string_equal(syn_world_name(w->reg, "newer"), A1 " m");
     syn_world_expect(w, "");
+}
+
+static void a_list_that_nobody_asked_for_is_doubted(void **state) {
+    world *w = *state;
+    syn_world_join(w, w->a, "[{x," A1 ",m,5},{y," A1 ",m,5}]", "[]");
+    syn_world_info(w->reg, w->a, "{'3.0',ack_sync,#Pid<a@h,1,0,1>,[{x," A1 ",m,6},{z," A1 ",m,5}]}");
+    syn_world_expect(w, "send syn_registry_users a@h {'3.0',discover," REG "}\n");
+    assert_string_equal(syn_world_name(w->reg, "y"), A1 " m");
+    syn_world_info(w->reg, w->a, "{'3.0',ack_sync,#Pid<a@h,1,0,1>,[{x," A1 ",m,6}]}");
+    syn_world_run(w);
+    syn_world_expect(w, "");
+    assert_string_equal(syn_world_name(w->reg, "x"), A1 " m");
+    assert_string_equal(syn_world_name(w->reg, "y"), "none");
+    assert_string_equal(syn_world_name(w->reg, "z"), "none");
 }
 
 /* ---- conflicts ---- */
@@ -368,6 +390,23 @@ static void the_later_registration_wins(void **state) {
                      "send syn_registry_users a@h {'3.0',sync_register,won," P2 ",mine,T,syn_conflict_resolution}\n"
                      "send syn_registry_users b@h {'3.0',sync_register,won," P2 ",mine,T,syn_conflict_resolution}\n");
     assert_string_equal(syn_world_name(w->reg, "won"), P2 " mine");
+}
+
+static void who_won_does_not_say_so_all_the_time(void **state) {
+    world *w = *state;
+    syn_world_join(w, w->a, "[]", "[]");
+    assert_int_equal(reg(w, "x", P1, "m"), 0);
+    syn_world_expect(w, NULL);
+    syn_world_time(w, 10);
+    const char *said = "send syn_registry_users a@h {'3.0',sync_register,x," P1 ",m,T,syn_conflict_resolution}\n";
+    syn_world_info(w->reg, w->a, "{'3.0',sync_register,x," A1 ",m,7,normal}");
+    syn_world_expect(w, said);
+    syn_world_info(w->reg, w->a, "{'3.0',sync_register,x," A1 ",m,8,syn_conflict_resolution}");
+    syn_world_expect(w, "");
+    syn_world_time(w, 1001);
+    syn_world_info(w->reg, w->a, "{'3.0',sync_register,x," A1 ",m,9,syn_conflict_resolution}");
+    syn_world_expect(w, said);
+    assert_string_equal(syn_world_name(w->reg, "x"), P1 " m");
 }
 
 static void on_equal_times_the_higher_pid_wins(void **state) {
@@ -495,7 +534,9 @@ int main(void) {
         T(a_node_that_is_not_in_the_scope_is_not_heard),
         T(what_comes_before_the_ack_sync_waits_for_it),
         T(what_was_heard_before_the_ack_sync_is_not_undone_by_it),
+        T(a_list_that_nobody_asked_for_is_doubted),
         T(the_later_registration_wins),
+        T(who_won_does_not_say_so_all_the_time),
         T(on_equal_times_the_higher_pid_wins),
         T(conflicts_of_a_healed_split_are_resolved),
         T(a_restarted_process_keeps_what_is_ours),
