@@ -8,7 +8,11 @@
 
 #include <stdlib.h>
 
-enum { CHUNK = NP_SYN_INDEX_CHUNK, CHUNK_SHIFT = 6 };
+enum {
+    CHUNK = NP_SYN_INDEX_CHUNK,
+    CHUNK_SHIFT = 6,
+    SHRINK = 4, /* buckets for each item at most, so as many may go with each */
+};
 
 void np_syn_index_init(np_syn_index *index, uint32_t (*hash)(const np_syn_link *link)) {
     *index = (np_syn_index){.hash = hash};
@@ -122,7 +126,7 @@ void np_syn_index_remove(np_syn_index *index, np_syn_link *link) {
     unlink_item(link);
     link->back = NULL;
     index->count--;
-    for (int i = 0; i < 2 && index->buckets > CHUNK && index->count < index->buckets / 4; i++)
+    for (int i = 0; i < SHRINK && index->buckets > CHUNK && index->count < index->buckets / SHRINK; i++)
         join(index);
 }
 

@@ -119,6 +119,7 @@ struct np_syn_node {
 
     /* Membership: in the nodes_map, as syn calls it. */
     bool known;
+    bool met; /* known since the connection is up, though maybe not now */
     np_pid process;
     bool awaiting; /* an answer to our discover is to come */
     bool full;     /* which will be all there is: what it does not name is gone */
@@ -340,6 +341,7 @@ void np_syn_node_discover(np_syn_node *node);
 void np_syn_node_start_over(np_syn_node *node);          /* something was lost: its entries are asked for again */
 void np_syn_node_send(np_syn_node *node, np_in message); /* in order */
 void np_syn_broadcast(np_syn_scope *scope, np_in message, np_node_id exclude);
+void np_syn_broadcast_removal(np_syn_scope *scope, np_in message, np_node_id exclude);
 void np_syn_node_wake(np_syn_node *node);     /* there is work */
 np_syn_node *np_syn_next_work(np_syn *syn);   /* takes the first one that waits; there is one */
 void np_syn_node_schedule(np_syn_node *node); /* sets the timer to what is due next */

@@ -34,7 +34,7 @@ static void yield_name(np_syn_node *node, np_syn_entry *entry, const np_syn_news
     np_in name = np_syn_entry_name(entry);
     /* 3.3.0 does not send this; it does it no harm, and others forget what they may still have of the loser. */
     np_in none = {NULL, 0, 0};
-    np_syn_broadcast(
+    np_syn_broadcast_removal(
         scope, np_syn_encode_remove(scope, name, &loser, np_syn_meta_in(loser_meta), "syn_conflict_resolution", none),
         0);
     if (syn->io.untrack != NULL && np_syn_entry_of_pid(scope, &loser) == NULL)

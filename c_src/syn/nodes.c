@@ -144,7 +144,7 @@ int np_syn_node_up(np_syn_scope *scope, np_node_id id) {
 
 void np_syn_node_learn(np_syn_node *node, const np_pid *process) {
     NP_ASSERT(!node->known);
-    node->known = true;
+    node->known = node->met = true;
     node->process = *process;
     node->scope->known++;
     NP_LOG(NP_LOG_INFO, "syn", "in sync", "process=%s peer=%s", node->scope->process, np_name_text(node->id));
@@ -187,7 +187,12 @@ void np_syn_node_start_over(np_syn_node *node) {
     NP_ASSERT(node->old == NULL);
     np_syn_merge_drop(node);
     np_buf_fini(&node->journal);
-    node->lossy = false;
+    if (node->lossy) {
+        /* What we did not hear may have been meant to end a name of ours, of which that node keeps nothing any more. */
+        node->lossy = false;
+        node->ack_wanted = true;
+        np_syn_node_wake(node);
+    }
     np_syn_node_discover(node);
 }
 
@@ -294,11 +299,24 @@ void np_syn_node_send(np_syn_node *node, np_in message) {
     }
 }
 
+/* The requester does itself what the message says, unless older news are still on their way to it: then it needs this
+ * one behind them. */
+static bool wants(const np_syn_node *node, np_node_id exclude) {
+    return node->id != exclude || np_syn_node_holds(node);
+}
+
 void np_syn_broadcast(np_syn_scope *scope, np_in message, np_node_id exclude) {
     for (np_syn_node *node = scope->first_node; node != NULL; node = node->next) {
-        /* The requester does itself what this says, unless older news are still on their way to it: then it needs this
-         * one behind them. */
-        if (node->known && (node->id != exclude || np_syn_node_holds(node)))
+        if (node->known && wants(node, exclude))
+            np_syn_node_send(node, message);
+    }
+}
+
+/* Also to those whose process has just ended: its successor may have got a list of ours that was meant for it, and
+ * would keep what is in it. syn takes a removal from anybody. */
+void np_syn_broadcast_removal(np_syn_scope *scope, np_in message, np_node_id exclude) {
+    for (np_syn_node *node = scope->first_node; node != NULL; node = node->next) {
+        if (node->met && wants(node, exclude))
             np_syn_node_send(node, message);
     }
 }

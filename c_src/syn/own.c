@@ -52,10 +52,10 @@ void np_syn_own_remove(np_syn_entry *entry, const char *reason, np_in reason_ter
     np_syn *syn = scope->syn;
     np_pid pid = np_syn_entry_pid(entry);
     NP_ASSERT(entry->origin == scope->home);
-    if (scope->known > 0) {
+    if (scope->first_node != NULL) {
         np_in name = np_syn_entry_name(entry);
         np_in meta = np_syn_meta_in(entry->meta);
-        np_syn_broadcast(scope, np_syn_encode_remove(scope, name, &pid, meta, reason, reason_term), exclude);
+        np_syn_broadcast_removal(scope, np_syn_encode_remove(scope, name, &pid, meta, reason, reason_term), exclude);
     }
     np_syn_entry_remove(entry);
     if (syn->io.untrack != NULL && np_syn_entry_of_pid(scope, &pid) == NULL)

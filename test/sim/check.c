@@ -22,8 +22,10 @@
  *     up, the other has the name and the view has nothing. Native members do as syn does. So a name that two others
  *     claimed since all was quiet last may be missing.
  *   - A scope process that dies right after its discover went to another new one is monitored too late: the noproc
- *     comes behind the ack_sync of its successor, which is forgotten then. A native member sends its ack_sync again;
- *     two BEAM members may not know of each other any more, so where a scope process was killed they are connected anew.
+ *     comes behind the ack_sync of its successor, which is forgotten then. And a helper process may still send what it
+ *     was given before a connection was cut, a whole ack_sync even, over the next one. Native members see to both; of
+ *     two BEAM members one may miss what the other has, or keep what it had. So those are connected anew, once all is
+ *     quiet, where a scope process was killed or the connection was cut.
  *   - Three owners of a name can beat each other for ever: who wins takes a new time and says so, which wins against
  *     what the others said before they heard of it. (Native members say so once a second.) If two BEAM members are
  *     among them such a storm is counted and that seed's history ends.

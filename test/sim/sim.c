@@ -245,6 +245,7 @@ void sim_cut(sim *s, int a, int b) {
     if (a == b || !s->connected[a][b])
         return;
     sim_log(s, "cut %d %d", a, b);
+    s->shaken[a][b] = s->shaken[b][a] = true;
     s->connected[a][b] = s->connected[b][a] = false;
     for (int i = 0; i < 2; i++) {
         member *m = &s->members[ends[i][0]];
@@ -310,7 +311,8 @@ void sim_kill_scope(sim *s, int at, int k) {
     if (!m->up || !m->scope_alive[k])
         return;
     sim_log(s, "kill scope %d/%d %s", at, k, sim_pid(&m->scope_pid[k]));
-    s->reborn[at][k] = true;
+    for (int i = 0; i < s->count; i++)
+        s->shaken[at][i] = s->shaken[i][at] = true;
     if (m->model[k] != NULL)
         model_die(m->model[k]); /* what it still sends comes before the DOWN */
     for (int i = 0; i < m->watchers[k].count; i++)
@@ -473,19 +475,18 @@ static bool run_dry(sim *s) {
 
 static bool beam(const sim *s, int m) { return s->members[m].kind != MEMBER_NATIVE; }
 
-/* What a scope process that died at a bad moment leaves between two BEAM members (see check.c) is over with the
- * connection. */
+/* What a scope process that died at a bad moment, or a connection that was cut at one, leaves between two BEAM members
+ * (see check.c) is over with the next connection. */
 static void mend(sim *s) {
     for (int i = 0; i < s->count; i++) {
         for (int j = 0; j < i; j++) {
-            bool reborn = s->reborn[i][0] || s->reborn[i][1] || s->reborn[j][0] || s->reborn[j][1];
-            if (reborn && beam(s, i) && beam(s, j)) {
+            if (s->shaken[i][j] && beam(s, i) && beam(s, j)) {
                 sim_cut(s, i, j);
                 sim_connect(s, i, j);
             }
         }
     }
-    memset(s->reborn, 0, sizeof(s->reborn));
+    memset(s->shaken, 0, sizeof(s->shaken));
 }
 
 bool sim_settle(sim *s) {

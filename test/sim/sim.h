@@ -123,7 +123,7 @@ typedef struct sim {
     uint32_t remote_names[SIM_MEMBERS]; /* bits: names and groups that callers on this member put into its tables */
     uint32_t remote_groups[SIM_MEMBERS];
     uint32_t heard[SIM_MEMBERS][SIM_NAMES]; /* bits: members that told this one that the name is theirs */
-    bool reborn[SIM_MEMBERS][SIM_KINDS];    /* its scope process was killed */
+    bool shaken[SIM_MEMBERS][SIM_MEMBERS];  /* a scope process of either was killed, or the connection was cut */
     uint64_t steps, kills, tolerated, storms;
 } sim;
 
