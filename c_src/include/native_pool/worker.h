@@ -6,6 +6,7 @@
  * that counts:
  *
  *     #include <native_pool/worker.h>
+ *     #include <stdlib.h>
  *
  *     static int init(np_ctx *ctx, np_in *args, void **state) {
  *         *state = calloc(1, sizeof(int64_t));
@@ -26,7 +27,7 @@
  *     };
  *     NP_WORKER_PLUGIN(ops)
  *
- * built with `cc -shared -fPIC -o my_counter.so my_counter.c` and named in the config.
+ * built with `cc -shared -fPIC -I c_src/include -o my_counter.so my_counter.c` and named in the config.
  *
  * Rules of a callback: it does not block; it runs on the thread that owns the worker and uses ctx on no other; what it
  * is given (cursors, strings, the builder) is valid until it returns; it copies what it keeps.
