@@ -113,7 +113,9 @@ split(B, #{node := Node}) ->
 
 heal(B, #{node := Node}) ->
     Cookie = cookie(),
-    np_node:on(B, fun() -> erlang:set_cookie(Node, Cookie) end).
+    %% A native node that was refused for its cookie takes its time before it dials again: the BEAM does it.
+    np_test:eventually(fun() -> np_node:on(B, fun() -> erlang:set_cookie(Node, Cookie), net_adm:ping(Node) end) =:= pong
+    end).
 
 %% ---- seeing: all nodes hold the same ----
 
@@ -122,10 +124,16 @@ settled(Cluster) -> settled(Cluster, ?EQUAL_MS).
 %% Within so many ms; returns how many it took.
 settled(Cluster, Ms) ->
     {Took, R} = np_test:ms(fun() -> np_test:eventually(fun() ->
-        case differences(Cluster) of [] -> true; D -> {differ, lists:sublist(D, 5)} end
+        case differences(Cluster) of [] -> true; D -> {differ, [with_nodes(Each) || Each <- lists:sublist(D, 8)]} end
     end, Ms) end),
     ok =:= R orelse error(R),
     round(Took).
+
+%% For the eye: each pid with its node.
+with_nodes(P) when is_pid(P) -> {P, node(P)};
+with_nodes([H | T]) -> [with_nodes(H) | with_nodes(T)];
+with_nodes(T) when is_tuple(T) -> list_to_tuple(with_nodes(tuple_to_list(T)));
+with_nodes(Other) -> Other.
 
 %% What differs between the first BEAM node and the others, and what of its entries belongs to no live process.
 differences(#{beams := [B1 | Others] = Beams, natives := Natives}) ->
@@ -133,7 +141,7 @@ differences(#{beams := [B1 | Others] = Beams, natives := Natives}) ->
     [{maps:get(node, B), Scope, {more, V -- V1, less, V1 -- V}}
         || B <- Others, {Scope, Kind, V1} <- Views, {S, K, V} <- views(B), S =:= Scope, K =:= Kind, V =/= V1]
     ++ lists:append([native_differences(B1, N, Views) || N <- Natives])
-    ++ dead(Beams, Natives, Views).
+    ++ dead(Beams, Natives, lists:append([Views | [views(B) || B <- Others]])).
 
 views(B) -> np_node:on(B, fun() -> lists:append([begin
         {Names, Groups} = np_syn:view(S),
