@@ -177,8 +177,7 @@ void np_syn_node_forget(np_syn_node *node) {
     np_syn_merge_drop(node);
     np_buf_fini(&node->journal);
     node->lossy = node->full = node->settled = false;
-    np_syn_out_drop(node);
-    np_buf_fini(&node->held);
+    np_syn_out_drop(node); /* but what is held goes on its way: the successor may have heard what came before that */
     node->ack_wanted = false;
     np_syn_node_schedule(node);
 }
@@ -199,6 +198,7 @@ void np_syn_node_start_over(np_syn_node *node) {
 void np_syn_node_down(np_syn_node *node) {
     np_syn_scope *scope = node->scope;
     np_syn_node_forget(node);
+    np_buf_fini(&node->held);
     np_timers_stop(&scope->syn->timers, &node->timer);
     stop_waiting(node);
     np_map_remove(&scope->nodes, np_hash_u64(node->id), &node->id);

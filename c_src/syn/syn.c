@@ -276,7 +276,7 @@ void *np_syn_scope_owner(const np_syn_scope *scope) { return scope->owner; }
 /* ---- peers ---- */
 
 static np_node_id *find_peer(np_syn *syn, np_node_id node) {
-    np_node_id *peers = (np_node_id *)(void *)(syn->peers.data + syn->peers.off);
+    np_node_id *peers = (np_node_id *)(void *)(uintptr_t)np_buf_head(&syn->peers);
     for (size_t i = 0; i < np_buf_len(&syn->peers) / sizeof(*peers); i++) {
         if (peers[i] == node)
             return &peers[i];

@@ -26,6 +26,8 @@
  *     was given before a connection was cut, a whole ack_sync even, over the next one. Native members see to both; of
  *     two BEAM members one may miss what the other has, or keep what it had. So those are connected anew, once all is
  *     quiet, where a scope process was killed or the connection was cut.
+ *   - A mailbox may hold messages of a connection that was cut, an ack_sync even, and a BEAM member takes them after the
+ *     next one is up: its view of that member may be wrong until the connection after that.
  *   - Three owners of a name can beat each other for ever: who wins takes a new time and says so, which wins against
  *     what the others said before they heard of it. (Native members say so once a second.) If two BEAM members are
  *     among them such a storm is counted and that seed's history ends.
@@ -100,6 +102,8 @@ static bool tolerable(sim *s, int m, int k, int key, const np_pid *pid, bool mis
     uint32_t at_owner = k == NP_SYN_REGISTRY ? s->remote_names[owner] : s->remote_groups[owner];
     bool of_330 = s->members[owner].kind == MEMBER_330;
     if (((touched | at_owner) & (1u << key)) != 0)
+        return true;
+    if (s->late[m][owner])
         return true;
     if (missing && k == NP_SYN_REGISTRY && __builtin_popcount(s->heard[m][key]) > 1)
         return true;

@@ -648,6 +648,8 @@ static void take_down_signal(model *model, uint32_t ref) {
 
 static void take_signal(model *model, const signal *signal) {
     np_in in = {np_buf_head(&signal->bytes), 0, np_buf_len(&signal->bytes)};
+    if (signal->epoch != model->s->epoch[model->m][signal->from])
+        model->s->late[model->m][signal->from] = true;
     switch (signal->kind) {
     case SIGNAL_MESSAGE: take_message(model, in); return;
     case SIGNAL_CALL: take_call(model, signal); return;

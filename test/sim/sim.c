@@ -105,6 +105,8 @@ void queue_clear(queue *queue) {
 }
 
 void sim_send(sim *s, int from, int to, signal *signal) {
+    signal->from = from;
+    signal->epoch = s->epoch[from][to];
     if (!s->connected[from][to])
         sim_signal_free(signal);
     else
@@ -217,6 +219,8 @@ void sim_connect(sim *s, int a, int b) {
         return;
     sim_log(s, "connect %d %d", a, b);
     s->connected[a][b] = s->connected[b][a] = true;
+    s->epoch[a][b]++;
+    s->epoch[b][a]++;
     bool hidden = (s->members[a].native != NULL || s->members[b].native != NULL) && !s->natives_visible;
     for (int i = 0; i < 2; i++) {
         member *m = &s->members[ends[i][0]];
@@ -246,6 +250,7 @@ void sim_cut(sim *s, int a, int b) {
         return;
     sim_log(s, "cut %d %d", a, b);
     s->shaken[a][b] = s->shaken[b][a] = true;
+    s->late[a][b] = s->late[b][a] = false;
     s->connected[a][b] = s->connected[b][a] = false;
     for (int i = 0; i < 2; i++) {
         member *m = &s->members[ends[i][0]];

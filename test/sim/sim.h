@@ -68,6 +68,8 @@ typedef struct signal {
     bool noproc;
     bool by_name;
     caller caller;
+    int from;
+    uint32_t epoch; /* of the connection it came over */
 } signal;
 
 typedef struct queue {
@@ -123,7 +125,9 @@ typedef struct sim {
     uint32_t remote_names[SIM_MEMBERS]; /* bits: names and groups that callers on this member put into its tables */
     uint32_t remote_groups[SIM_MEMBERS];
     uint32_t heard[SIM_MEMBERS][SIM_NAMES]; /* bits: members that told this one that the name is theirs */
-    bool shaken[SIM_MEMBERS][SIM_MEMBERS];  /* a scope process of either was killed, or the connection was cut */
+    uint32_t epoch[SIM_MEMBERS][SIM_MEMBERS];
+    bool late[SIM_MEMBERS][SIM_MEMBERS]; /* this one's scope took a message of that one's from the connection before */
+    bool shaken[SIM_MEMBERS][SIM_MEMBERS]; /* a scope process of either was killed, or the connection was cut */
     uint64_t steps, kills, tolerated, storms;
 } sim;
 
