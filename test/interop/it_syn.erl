@@ -156,14 +156,14 @@ names_of_all_kinds(Flavour) ->
     P = worker(B1, N1),
     Beam = waiting(B2),
     Ref = np_node:on(B3, fun() -> make_ref() end),
-    Terms = [1, 1.0, -1, 0, 1 bsl 70, -(1 bsl 2000), 1.5e300, a, 'ein Ätom', 'ユ', [], "text", <<"text">>, <<1:3>>, <<>>,
-             [1 | 2], [1, 2, [3]], {}, {1}, {1.0}, [1], [1.0], #{}, #{1 => a}, #{1.0 => a}, #{a => #{b => [c]}},
+    Terms = [1, 1.0, -1, 0, 1 bsl 70, -(1 bsl 2000), 1.5e300, a, 'ein Ätom', 'ユ', [], "text", <<"text">>, <<1:3>>,
+             <<>>, [1 | 2], [1, 2, [3]], {}, {1}, {1.0}, [1], [1.0], #{}, #{1 => a}, #{1.0 => a}, #{a => #{b => [c]}},
              maps:from_list([{I, {I, integer_to_binary(I)}} || I <- lists:seq(1, 40)]), P, Beam, Ref,
              {worker, {ref, 'Elixir.M', <<"id">>}}, fun erlang:self/0, lists:seq(1, 1000), binary:copy(<<7>>, 10000)],
     [begin
          Registered = {kind, Term},
          Owner = case I rem 2 of 0 -> P; 1 -> Beam end,
-         {Term, ok} = {Term, at(B1, register, [users, Registered, Owner, {meta, Term}])}
+         ?assertEqual({Term, ok}, {Term, at(B1, register, [users, Registered, Owner, {meta, Term}])})
      end || {I, Term} <- lists:zip(lists:seq(1, length(Terms)), Terms)],
     [begin
          Owner = case I rem 2 of 0 -> P; 1 -> Beam end,
@@ -196,7 +196,8 @@ update_by_a_fun(Flavour) ->
     Self = self(),
     [spawn_link(fun() -> Self ! {updated, at(B, update_registry, [users, Name, Add])} end)
         || B <- [B1, B2], _ <- lists:seq(1, 10)],
-    Results = [receive {updated, R} -> case R of {ok, {P, M}} -> M; Other -> Other end after 10000 -> none end || _ <- lists:seq(1, 20)],
+    Results = [receive {updated, {ok, {P, M}}} -> M; {updated, Other} -> Other after 10000 -> none end
+               || _ <- lists:seq(1, 20)],
     ?assertEqual(lists:seq(4, 23), lists:sort(Results)),
     everywhere(All, users, Name, {P, 23}),
     %% members, too

@@ -39,8 +39,8 @@ random_operations({_, Syns}) ->
     {Names, _} = np_node:on(hd(Beams), fun() -> np_syn:view(users) end),
     ?assert(length(Names) > 20),
     Worst = case lists:reverse(lists:keysort(2, Took)) of [{W, Ms} | _] -> {W, Ms}; [] -> none end,
-    {note, io_lib:format("seed ~b: ~b operations, ~b calls, ~b disturbances, worst ~w, at the end ~b names equal after ~b"
-        " ms", [Seed, lists:sum(Ops), lists:sum(Calls), length(Took), Worst, length(Names), End])}.
+    {note, io_lib:format("seed ~b: ~b operations, ~b calls, ~b disturbances, worst ~w, at the end ~b names equal"
+        " after ~b ms", [Seed, lists:sum(Ops), lists:sum(Calls), length(Took), Worst, length(Names), End])}.
 
 mode(#{beams := Beams}, Mode) -> [ok = np_node:on(B, fun() -> np_syn_driver:mode(Mode) end) || B <- Beams].
 

@@ -69,7 +69,7 @@ on_process_unregistered(Scope, Name, Pid, Meta, Reason) -> note({unregistered, S
 on_process_joined(Scope, Group, Pid, Meta, Reason) -> note({joined, Scope, Group, Pid, Meta, Reason}).
 on_process_left(Scope, Group, Pid, Meta, Reason) -> note({left, Scope, Group, Pid, Meta, Reason}).
 
-%% ---- which real ones there are: [{real, Version, EbinDir}], of NP_SYN_LIBS (directories as in ERL_LIBS) and ERL_LIBS ----
+%% ---- which real ones there are: [{real, Version, EbinDir}], by NP_SYN_LIBS (which is as ERL_LIBS) and ERL_LIBS ----
 
 found() ->
     Roots = lists:append([string:lexemes(os:getenv(V, ""), ":") || V <- ["NP_SYN_LIBS", "ERL_LIBS"]]),

@@ -97,7 +97,9 @@ scope() -> some([users, users, other]).
 
 syn(F, Args) -> erlang:apply(np_syn:module(), F, Args).
 
-meta() -> some([x, rand:uniform(1000), {rand:uniform(1000), <<"meta">>}, #{at => rand:uniform(1000)}, [{node, node()}]]).
+meta() ->
+    N = rand:uniform(1000),
+    some([x, N, {N, <<"meta">>}, #{at => N}, [{node, node()}]]).
 
 %% Is it worth asking, in this mode?
 near(all, _) -> true;
@@ -147,8 +149,7 @@ update_one(Mode, S) ->
             case near(Mode, Pid) andalso syn(update_registry, [Scope, Name, Fun]) of
                 false -> S;
                 {ok, {Pid, _}} -> S;
-                Other -> expect(Other, [{error, undefined}, {error, not_alive}, {error, {{error, undefined}, undefined}}],
-                                S)
+                Other -> expect(Other, [{error, undefined}, {error, not_alive}], S)
             end;
         undefined -> S
     end.
@@ -225,7 +226,8 @@ kill_one(#{mode := Mode, own := Own, shared := Shared} = S) ->
 
 %% The load: every call is answered, or the worker has ended.
 call_one(#{own := Own, shared := Shared, calls := Calls} = S) ->
-    case [{Key, I, P} || {Key, Map} <- [{own, Own}, {shared, Shared}], {I, P} <- maps:to_list(Map), node(P) =/= node()] of
+    Mine = [{Key, I, P} || {Key, Map} <- [{own, Own}, {shared, Shared}], {I, P} <- maps:to_list(Map)],
+    case [Each || {_, _, P} = Each <- Mine, node(P) =/= node()] of
         [] -> S;
         Some ->
             {Key, I, P} = some(Some),
