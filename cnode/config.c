@@ -316,7 +316,8 @@ static void take_scopes(loader *loader, const raw_node *raw) {
 static void take_cookies(loader *loader, const raw_node *raw) {
     np_config *config = loader->config;
 
-    if (loader->env->cookie_file != NULL)
+    config->cookie_file_given = loader->env->cookie_file != NULL;
+    if (config->cookie_file_given)
         config->cookie_file = np_path_absolute(NULL, loader->env->cookie_file);
     else if (raw->cookie_file != NULL)
         config->cookie_file = np_path_absolute(loader->dir, raw->cookie_file);

@@ -53,7 +53,8 @@ typedef struct np_config_pool {
 typedef struct np_config {
     char *file;                /* absolute; NULL when there is none */
     char *name;                /* node.name */
-    char *cookie_file;         /* node.cookie_file, absolute; NULL: not given */
+    char *cookie_file;         /* node.cookie_file or --cookie-file, absolute; NULL: not given */
+    bool cookie_file_given;    /* it is --cookie-file's */
     np_config_cookie *cookies; /* node.cookies: other cookies for some peers */
     size_t cookies_count;
     char **connect; /* node.connect: seeds, dialled and redialled */

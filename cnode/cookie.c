@@ -75,15 +75,17 @@ static char *take_variable(const char *name) {
     return copy;
 }
 
-int np_cookie_find(const char *file, np_cookie_text *cookie, char **error) {
+int np_cookie_find(const char *given, const char *configured, np_cookie_text *cookie, char **error) {
     char *variable = take_variable("NATIVE_POOL_COOKIE");
     int rc;
 
     *error = NULL;
-    if (file != NULL) {
-        rc = np_cookie_read(file, cookie, error);
+    if (given != NULL) {
+        rc = np_cookie_read(given, cookie, error);
     } else if (variable != NULL) {
         rc = take(variable, "environment NATIVE_POOL_COOKIE", cookie, error);
+    } else if (configured != NULL) {
+        rc = np_cookie_read(configured, cookie, error);
     } else {
         char *home_file = np_path_absolute(NULL, "~/.erlang.cookie");
 

@@ -17,9 +17,10 @@ typedef struct np_cookie_text {
 int np_cookie_read(const char *file, np_cookie_text *cookie, char **error);
 
 /*
- * The cookie of the node: from file if not NULL, else the environment's NATIVE_POOL_COOKIE, else ~/.erlang.cookie. The
- * variable is wiped and removed from the environment, whatever is used. Errors as np_cookie_read.
+ * The cookie of the node, from the first there is: the file given on the command line, the environment's
+ * NATIVE_POOL_COOKIE, the file of the config, ~/.erlang.cookie. The files may be NULL. The variable is wiped and removed
+ * from the environment, whatever is used. Errors as np_cookie_read.
  */
-int np_cookie_find(const char *file, np_cookie_text *cookie, char **error);
+int np_cookie_find(const char *given, const char *configured, np_cookie_text *cookie, char **error);
 
 #endif

@@ -71,10 +71,11 @@ static int run(const np_config *config) {
     int rc;
 
     np_log_set_level(config->log_level);
-    if (np_cookie_find(config->cookie_file, &cookie, &error) != 0) {
+    if (np_cookie_find(config->cookie_file_given ? config->cookie_file : NULL, config->cookie_file, &cookie, &error) !=
+        0) {
         fprintf(stderr, "native-pool: %s\n", error);
-        fprintf(stderr, "native-pool: the cookie is taken from --cookie-file, node.cookie_file of the config, the "
-                        "environment variable NATIVE_POOL_COOKIE, or ~/.erlang.cookie\n");
+        fprintf(stderr, "native-pool: the cookie is taken from --cookie-file, the environment variable "
+                        "NATIVE_POOL_COOKIE, node.cookie_file of the config, or ~/.erlang.cookie\n");
         free(error);
         return EXIT_USAGE;
     }

@@ -93,7 +93,7 @@ static void expect_cookie(const char *from, const char *text) {
     np_cookie_text cookie;
     char *error;
 
-    assert_int_equal(np_cookie_find(from, &cookie, &error), 0);
+    assert_int_equal(np_cookie_find(from, NULL, &cookie, &error), 0);
     assert_null(error);
     assert_string_equal(cookie.text, text);
 }
@@ -102,7 +102,7 @@ static void expect_error(const char *from, const char *part) {
     np_cookie_text cookie;
     char *error;
 
-    assert_int_equal(np_cookie_find(from, &cookie, &error), NP_EINVAL);
+    assert_int_equal(np_cookie_find(from, NULL, &cookie, &error), NP_EINVAL);
     assert_non_null(strstr(error, part));
     free(error);
 }
@@ -127,6 +127,22 @@ static void cookie_sources(void **state) {
     setenv("NATIVE_POOL_COOKIE", "fromenv", 1);
     expect_cookie(file, "fromfile");
     assert_null(getenv("NATIVE_POOL_COOKIE")); /* not left behind, used or not */
+
+    /* the config's file: after the environment, before ~/.erlang.cookie */
+    np_cookie_text cookie;
+    char *error;
+    char other[600];
+    snprintf(other, sizeof other, "%s.other", file);
+    FILE *stream = fopen(other, "w");
+    assert_non_null(stream);
+    fputs("fromconfig\n", stream);
+    fclose(stream);
+    assert_int_equal(np_cookie_find(NULL, other, &cookie, &error), 0);
+    assert_string_equal(cookie.text, "fromconfig");
+    setenv("NATIVE_POOL_COOKIE", "fromenv", 1);
+    assert_int_equal(np_cookie_find(NULL, other, &cookie, &error), 0);
+    assert_string_equal(cookie.text, "fromenv");
+    unlink(other);
     setenv("NATIVE_POOL_COOKIE", "fromenv", 1);
     expect_cookie(NULL, "fromenv");
     expect_cookie(NULL, "fromfile"); /* of the home directory */
