@@ -131,12 +131,21 @@ static bool meet(np_syn_node *node, const np_pid *process) {
     return true;
 }
 
+/* In place of one of whose end we have not heard: what that had told us was forgotten with it, and this one may not
+ * be the scope's process at all. Ask by name, unless the answer to that is what we have. */
+static bool is_another(const np_syn_node *node, const np_pid *process) {
+    return node->known && !node->awaiting && !np_pid_eq(&node->process, process);
+}
+
 static void discovered(np_syn_node *node, np_in *in) {
     np_pid process;
     if (read_pid(node, in, &process) < 0)
         return;
+    bool another = is_another(node, &process);
     meet(node, &process);
     np_syn_ack(node);
+    if (another)
+        np_syn_node_discover(node);
 }
 
 static void synced(np_syn_node *node, np_in *in, np_buf *owner, np_in message) {
@@ -147,6 +156,7 @@ static void synced(np_syn_node *node, np_in *in, np_buf *owner, np_in message) {
         complain(node, NP_SYN_WRONG_MESSAGE, message);
         return;
     }
+    bool another = is_another(node, &process);
     if (meet(node, &process))
         np_syn_ack(node);
     if (node->merge.running) {
@@ -159,6 +169,8 @@ static void synced(np_syn_node *node, np_in *in, np_buf *owner, np_in message) {
         np_syn_node_start_over(node);
     else
         np_syn_merge_start(node, *in, owner, answer);
+    if (another && !node->awaiting)
+        np_syn_node_discover(node);
 }
 
 /* ---- all of them ---- */

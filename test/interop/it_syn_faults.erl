@@ -10,7 +10,7 @@ cases() ->
      || Flavour <- np_syn_cluster:flavours(),
         {C, How} <- [{beam_node_ends_and_returns, alone}, {native_node_ends_and_returns, alone},
                      {conflicts_between_beam_and_node, slow}, {conflicts_between_nodes, slow}, {equal_times, slow},
-                     {malformed_messages, slow}, {flood_of_discovers, slow}]].
+                     {malformed_messages, slow}, {impostors, slow}, {flood_of_discovers, slow}]].
 
 %% Beside many other clusters nothing is quick.
 -define(BUSY_MS, 6000).
@@ -328,6 +328,21 @@ wrong_calls(Own, OfNode, OfThird) ->
         || Tag <- [register_or_update_on_node, join_or_update_on_node]]
     ++ [{'3.0', Tag, node(), {wrong, 5}, Pid} || Tag <- [unregister_on_node, leave_on_node],
         Pid <- [Own, OfNode, OfThird, x]].
+
+%% A process of a peer that says it were the scope's: what that node really has is known again at once.
+impostors(Flavour) ->
+    #{beams := [B1, _], natives := [#{node := Node}, _]} = C = start(Flavour),
+    furnish(C, ?BUSY_MS),
+    [begin
+         Impostor = it_syn:waiting(B1),
+         np_node:on(B1, fun() -> {Process, Node} ! Lie(Impostor) end),
+         timer:sleep(50),
+         settled(C, ?BUSY_MS),
+         np_node:on(B1, fun() -> exit(Impostor, kill) end),
+         timer:sleep(50),
+         settled(C, ?BUSY_MS)
+     end || Process <- [syn_registry_users, syn_pg_other],
+            Lie <- [fun(P) -> {'3.0', discover, P} end, fun(P) -> {'3.0', ack_sync, P, []} end]].
 
 %% Discovers without end: memory stays, workers answer, and the answers are few.
 flood_of_discovers(Flavour) ->

@@ -131,9 +131,17 @@ static void another_process_of_a_known_node_replaces_the_first(void **state) {
     syn_world_join(w, w->a, "[{x," A1 ",m,5}]", "[]");
     syn_world_info(w->reg, w->a, "{'3.0',discover,#Pid<a@h,9,0,1>}");
     assert_string_equal(syn_world_name(w->reg, "x"), "none");
-    syn_world_expect(w, "send syn_registry_users a@h {'3.0',ack_sync," REG ",[]}\n");
+    syn_world_expect(w, "send syn_registry_users a@h {'3.0',ack_sync," REG ",[]}\n"
+                        "send syn_registry_users a@h {'3.0',discover," REG "}\n");
     syn_world_info(w->reg, w->a, "{'3.0',ack_sync,#Pid<a@h,9,0,1>,[{x," A2 ",m,4}]}");
     syn_world_expect(w, "");
+    assert_string_equal(syn_world_name(w->reg, "x"), A2 " m");
+    /* One that only says it were: asked for by name, the true one answers, and what it has is back. */
+    syn_world_info(w->reg, w->a, "{'3.0',ack_sync,#Pid<a@h,8,0,1>,[]}");
+    assert_string_equal(syn_world_name(w->reg, "x"), "none");
+    syn_world_expect(w, "send syn_registry_users a@h {'3.0',ack_sync," REG ",[]}\n"
+                        "send syn_registry_users a@h {'3.0',discover," REG "}\n");
+    syn_world_info(w->reg, w->a, "{'3.0',ack_sync,#Pid<a@h,9,0,1>,[{x," A2 ",m,4}]}");
     assert_string_equal(syn_world_name(w->reg, "x"), A2 " m");
 }
 
