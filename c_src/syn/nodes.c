@@ -357,12 +357,12 @@ bool np_syn_node_work(np_syn_node *node, uint32_t *slice) {
         if (node->known)
             np_syn_node_discover(node);
     }
-    if (node->ack_wanted)
-        np_syn_ack(node);
     if (node->out.building)
         np_syn_out_work(node, slice);
     if (!node->out.building && np_syn_node_holds(node))
         flush(node, slice);
+    if (node->ack_wanted)
+        np_syn_ack(node);
     if (node->merge.running)
         np_syn_merge_work(node, slice);
     np_syn_node_schedule(node);

@@ -53,7 +53,8 @@ void np_syn_ack(np_syn_node *node) {
     np_syn_out *out = &node->out;
     if (out->building || out->ready || node->given_up)
         return; /* the one under way will say it all */
-    node->ack_wanted = !may_ack(node);
+    /* What is held is older than the list, and may not be all there was between: it goes first. */
+    node->ack_wanted = np_buf_len(&node->held) > 0 || !may_ack(node);
     if (node->ack_wanted) {
         np_syn_node_schedule(node);
         return;
