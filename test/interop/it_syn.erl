@@ -8,7 +8,8 @@
 -define(REGISTRY, 'Elixir.Sc.Registry').
 
 cases() ->
-    [{C, #{with => {element(1, Flavour), Flavour}, native => true, own_node => true, timeout => 60000}}
+    [{C, #{with => {element(1, Flavour), Flavour}, native => true, own_node => true, alone => true,
+           timeout => 60000}}
      || Flavour <- np_syn_cluster:flavours(),
         C <- [native_workers_are_found_from_everywhere, via_names, beam_registers_a_native_process,
               what_cannot_be_registered, names_of_all_kinds, update_by_a_fun, beam_process_is_found_by_native_code,
