@@ -6,21 +6,13 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "dist/flags.h"
+#include "dist/packet.h"
 #include "term/ids.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    VERSION = 131,
-    DIST_HEADER = 68,
-    DIST_FRAG_HEADER = 69,
-    DIST_FRAG_CONT = 70,
-    PASS_THROUGH = 112,
-
-    LEN_BYTES = 4,
-    FRAGMENT_HEAD = LEN_BYTES + 2 + 8 + 8, /* and a byte more in the first: the number of atom cache references */
-
     KEEP_BYTES = 1 << 20, /* a buffer that has run empty gives back what it has beyond this */
     PACKET_MAX = INT32_MAX,
 };
@@ -90,30 +82,30 @@ static size_t payload_len(const np_control *control) { return control->payload.e
 /* What stands between the length and the control tuple of an unfragmented packet. */
 static int append_head(np_sendq *queue) {
     uint8_t *p;
-    int rc = np_buf_reserve(&queue->filling, LEN_BYTES + 3, &p);
+    int rc = np_buf_reserve(&queue->filling, NP_PACKET_LEN_BYTES + 3, &p);
     if (rc < 0)
         return rc;
     if (header_mode(queue)) {
-        p[LEN_BYTES] = VERSION;
-        p[LEN_BYTES + 1] = DIST_HEADER;
-        p[LEN_BYTES + 2] = 0;
-        np_buf_commit(&queue->filling, LEN_BYTES + 3);
+        p[NP_PACKET_LEN_BYTES] = NP_PACKET_VERSION;
+        p[NP_PACKET_LEN_BYTES + 1] = NP_PACKET_DIST_HEADER;
+        p[NP_PACKET_LEN_BYTES + 2] = 0;
+        np_buf_commit(&queue->filling, NP_PACKET_LEN_BYTES + 3);
     } else {
-        p[LEN_BYTES] = PASS_THROUGH;
-        p[LEN_BYTES + 1] = VERSION;
-        np_buf_commit(&queue->filling, LEN_BYTES + 2);
+        p[NP_PACKET_LEN_BYTES] = NP_PACKET_PASS_THROUGH;
+        p[NP_PACKET_LEN_BYTES + 1] = NP_PACKET_VERSION;
+        np_buf_commit(&queue->filling, NP_PACKET_LEN_BYTES + 2);
     }
     return 0;
 }
 
 static int append_payload(np_sendq *queue, const uint8_t *payload, size_t len) {
-    int rc = header_mode(queue) ? 0 : np_buf_append_u8(&queue->filling, VERSION);
+    int rc = header_mode(queue) ? 0 : np_buf_append_u8(&queue->filling, NP_PACKET_VERSION);
     return rc < 0 ? rc : np_buf_append(&queue->filling, payload, len);
 }
 
 /* Writes the length of the packet that begins at `mark`. */
 static void close_packet(np_sendq *queue, size_t mark) {
-    size_t len = np_buf_len(&queue->filling) - mark - LEN_BYTES;
+    size_t len = np_buf_len(&queue->filling) - mark - NP_PACKET_LEN_BYTES;
     np_put_u32(queue->filling.data + queue->filling.off + mark, (uint32_t)len);
     queue->packets++;
 }
@@ -258,18 +250,18 @@ static void pump_whole(np_sendq *queue, transfer *t) {
 static void pump_fragment(np_sendq *queue, transfer *t, uint8_t *p) {
     bool first = t->sequence == 0;
     size_t slice = t->payload_len - t->sent < NP_FRAGMENT_BYTES ? t->payload_len - t->sent : NP_FRAGMENT_BYTES;
-    size_t len = FRAGMENT_HEAD + slice;
+    size_t len = (NP_PACKET_LEN_BYTES + NP_PACKET_FRAGMENT_HEAD) + slice;
     if (first) {
         t->sequence = ++queue->sequence;
         t->id = (t->payload_len + NP_FRAGMENT_BYTES - 1) / NP_FRAGMENT_BYTES;
         len += 1 + t->control_len;
     }
-    np_put_u32(p, (uint32_t)(len - LEN_BYTES));
-    p[LEN_BYTES] = VERSION;
-    p[LEN_BYTES + 1] = first ? DIST_FRAG_HEADER : DIST_FRAG_CONT;
-    np_put_u64(p + LEN_BYTES + 2, t->sequence);
-    np_put_u64(p + LEN_BYTES + 10, t->id);
-    p += FRAGMENT_HEAD;
+    np_put_u32(p, (uint32_t)(len - NP_PACKET_LEN_BYTES));
+    p[NP_PACKET_LEN_BYTES] = NP_PACKET_VERSION;
+    p[NP_PACKET_LEN_BYTES + 1] = first ? NP_PACKET_FRAG_HEADER : NP_PACKET_FRAG_CONT;
+    np_put_u64(p + NP_PACKET_LEN_BYTES + 2, t->sequence);
+    np_put_u64(p + NP_PACKET_LEN_BYTES + 10, t->id);
+    p += (NP_PACKET_LEN_BYTES + NP_PACKET_FRAGMENT_HEAD);
     if (first) {
         *p++ = 0;
         memcpy(p, t->data, t->control_len);
@@ -291,7 +283,8 @@ static int pump_turn(np_sendq *queue) {
     bool whole = t->payload_len <= NP_FRAGMENT_BYTES || !(queue->flags & NP_DFLAG_FRAGMENTS);
     size_t slice = whole ? t->payload_len : NP_FRAGMENT_BYTES;
     uint8_t *p;
-    int rc = np_buf_reserve(&queue->filling, FRAGMENT_HEAD + 1 + t->control_len + slice, &p);
+    int rc = np_buf_reserve(&queue->filling,
+                            (NP_PACKET_LEN_BYTES + NP_PACKET_FRAGMENT_HEAD) + 1 + t->control_len + slice, &p);
     if (rc < 0)
         return rc;
     if (whole)

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "dist/fragments.h"
+#include "dist/packet.h"
 #include "dist/sendq.h"
 #include "term/validate.h"
 
@@ -20,15 +21,6 @@
 #include <string.h>
 
 enum {
-    VERSION = 131,
-    DIST_HEADER = 68,
-    DIST_FRAG_HEADER = 69,
-    DIST_FRAG_CONT = 70,
-    PASS_THROUGH = 112,
-
-    LEN_BYTES = 4,
-    FRAGMENT_HEAD = 2 + 8 + 8,
-
     REASON_MAX = 512,
     PATIENCE_MAX = 1024,     /* a MONITOR_P of more bytes counts as so many */
     PATIENCE_OWED = 64,      /* no more than so many are waited for at a time */
@@ -129,7 +121,7 @@ static int take_whole(np_session *s, const uint8_t *packet, size_t len, size_t h
     const uint8_t *data = packet + head + n;
     size_t left = len - head - (size_t)n;
     if (!s->header_mode && left > 0) {
-        if (data[0] != VERSION)
+        if (data[0] != NP_PACKET_VERSION)
             return end_packet(s, NP_EPROTO, packet, len, "payload does not begin with 131");
         data++;
         left--;
@@ -143,12 +135,12 @@ static int take_whole(np_session *s, const uint8_t *packet, size_t len, size_t h
 }
 
 static int take_first_fragment(np_session *s, const uint8_t *packet, size_t len) {
-    size_t head = FRAGMENT_HEAD + 1;
+    size_t head = NP_PACKET_FRAGMENT_HEAD + 1;
     const char *why;
     if (len < head)
         return end_packet(s, NP_EPROTO, packet, len, "fragment header is cut short");
     uint64_t sequence = np_get_u64(packet + 2), id = np_get_u64(packet + 10);
-    if (packet[FRAGMENT_HEAD] != 0)
+    if (packet[NP_PACKET_FRAGMENT_HEAD] != 0)
         return end_packet(s, NP_EPROTO, packet, len, "atom cache references, which were not negotiated");
     if (id == 0)
         return end_packet(s, NP_EPROTO, packet, len, "fragment id 0");
@@ -165,10 +157,10 @@ static int take_next_fragment(np_session *s, const uint8_t *packet, size_t len) 
     np_fragmented *message = NULL;
     const char *why;
     np_in payload;
-    if (len < FRAGMENT_HEAD)
+    if (len < NP_PACKET_FRAGMENT_HEAD)
         return end_packet(s, NP_EPROTO, packet, len, "fragment header is cut short");
-    int rc = np_fragments_next(&s->fragments, np_get_u64(packet + 2), np_get_u64(packet + 10), packet + FRAGMENT_HEAD,
-                               len - FRAGMENT_HEAD, &message, &why);
+    int rc = np_fragments_next(&s->fragments, np_get_u64(packet + 2), np_get_u64(packet + 10),
+                               packet + NP_PACKET_FRAGMENT_HEAD, len - NP_PACKET_FRAGMENT_HEAD, &message, &why);
     if (rc < 0)
         return end_packet(s, rc, packet, len, why);
     if (rc == 0)
@@ -183,17 +175,17 @@ static int take_next_fragment(np_session *s, const uint8_t *packet, size_t len) 
 }
 
 static int take_with_header(np_session *s, const uint8_t *packet, size_t len) {
-    if (len < 2 || packet[0] != VERSION)
+    if (len < 2 || packet[0] != NP_PACKET_VERSION)
         return end_packet(s, NP_EPROTO, packet, len, "it does not begin with a distribution header");
     switch (packet[1]) {
-    case DIST_HEADER:
+    case NP_PACKET_DIST_HEADER:
         if (len < 3)
             return end_packet(s, NP_EPROTO, packet, len, "distribution header is cut short");
         if (packet[2] != 0)
             return end_packet(s, NP_EPROTO, packet, len, "atom cache references, which were not negotiated");
         return take_whole(s, packet, len, 3);
-    case DIST_FRAG_HEADER: s->stats.fragments_in++; return take_first_fragment(s, packet, len);
-    case DIST_FRAG_CONT: s->stats.fragments_in++; return take_next_fragment(s, packet, len);
+    case NP_PACKET_FRAG_HEADER: s->stats.fragments_in++; return take_first_fragment(s, packet, len);
+    case NP_PACKET_FRAG_CONT: s->stats.fragments_in++; return take_next_fragment(s, packet, len);
     default: return end_packet(s, NP_EPROTO, packet, len, "it does not begin with a distribution header");
     }
 }
@@ -206,7 +198,7 @@ static int take_packet(np_session *s, const uint8_t *packet, size_t len) {
     s->stats.packets_in++;
     if (s->header_mode)
         return take_with_header(s, packet, len);
-    if (len < 2 || packet[0] != PASS_THROUGH || packet[1] != VERSION)
+    if (len < 2 || packet[0] != NP_PACKET_PASS_THROUGH || packet[1] != NP_PACKET_VERSION)
         return end_packet(s, NP_EPROTO, packet, len, "it does not begin with 112, 131");
     return take_whole(s, packet, len, 2);
 }
@@ -228,7 +220,7 @@ static int keep(np_session *s, const uint8_t *data, size_t len) {
 
 /* Takes what the packet begun in s->in still lacks. Returns the bytes taken or an error. */
 static int64_t complete(np_session *s, const uint8_t *data, size_t len) {
-    size_t taken = 0, want = LEN_BYTES;
+    size_t taken = 0, want = NP_PACKET_LEN_BYTES;
     for (int part = 0; part < 2; part++) {
         size_t have = np_buf_len(&s->in);
         if (have < want) {
@@ -245,10 +237,10 @@ static int64_t complete(np_session *s, const uint8_t *data, size_t len) {
             int rc = check_len(s, packet);
             if (rc < 0)
                 return rc;
-            want = LEN_BYTES + packet;
+            want = NP_PACKET_LEN_BYTES + packet;
         }
     }
-    int rc = take_packet(s, np_buf_head(&s->in) + LEN_BYTES, want - LEN_BYTES);
+    int rc = take_packet(s, np_buf_head(&s->in) + NP_PACKET_LEN_BYTES, want - NP_PACKET_LEN_BYTES);
     np_buf_clear(&s->in, IN_KEEP_BYTES);
     return rc < 0 ? rc : (int64_t)taken;
 }
@@ -269,18 +261,18 @@ int np_session_feed(np_session *session, const uint8_t *data, size_t len, uint64
         data += n;
         len -= (size_t)n;
     }
-    while (len >= LEN_BYTES) {
+    while (len >= NP_PACKET_LEN_BYTES) {
         size_t packet = np_get_u32(data);
         int rc = check_len(s, packet);
         if (rc < 0)
             return rc;
-        if (len - LEN_BYTES < packet)
+        if (len - NP_PACKET_LEN_BYTES < packet)
             break;
-        rc = take_packet(s, data + LEN_BYTES, packet);
+        rc = take_packet(s, data + NP_PACKET_LEN_BYTES, packet);
         if (rc < 0)
             return rc;
-        data += LEN_BYTES + packet;
-        len -= LEN_BYTES + packet;
+        data += NP_PACKET_LEN_BYTES + packet;
+        len -= NP_PACKET_LEN_BYTES + packet;
     }
     return keep(s, data, len);
 }

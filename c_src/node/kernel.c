@@ -67,13 +67,7 @@ static void run_rex(np_node *node, const np_spawn *spawn, np_out *out) {
     np_out_atom(out, "EXIT");
     np_out_tuple(out, 2);
     np_out_atom(out, error == NP_ENOENT ? "undef" : "badarg");
-    np_out_list(out, 1);
-    np_out_tuple(out, 4);
-    np_out_atom(out, spawn->module);
-    np_out_atom(out, spawn->function);
-    np_out_term(out, &spawn->args);
-    np_out_nil(out);
-    np_out_nil(out);
+    np_erpc_stack(out, spawn);
 }
 
 static int rex_call(np_resident *self, const np_from *from, np_in request, np_out *out) {

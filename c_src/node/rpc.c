@@ -87,13 +87,7 @@ static void build_reason(np_out *out, const np_spawn *spawn, const np_rpc *rpc, 
     }
     np_out_tuple(out, 2); /* what a process that dies of an error leaves: {Reason, Stacktrace} */
     np_out_atom(out, reason);
-    np_out_list(out, 1);
-    np_out_tuple(out, 4);
-    np_out_atom(out, spawn->module);
-    np_out_atom(out, spawn->function);
-    np_out_term(out, &spawn->args);
-    np_out_nil(out);
-    np_out_nil(out);
+    np_erpc_stack(out, spawn);
 }
 
 static void run(np_node *node, np_rpc *rpc, const np_spawn *spawn) {

@@ -140,9 +140,7 @@ void np_erpc_undef(np_out *out, const np_in *result, const np_spawn *spawn) {
     np_erpc_error(out, result, "undef", spawn);
 }
 
-void np_erpc_error(np_out *out, const np_in *result, const char *reason, const np_spawn *spawn) {
-    result_begin(out, result, 4, "error");
-    np_out_atom(out, reason);
+void np_erpc_stack(np_out *out, const np_spawn *spawn) {
     np_out_list(out, 1);
     np_out_tuple(out, 4);
     np_out_atom(out, spawn->module);
@@ -150,6 +148,12 @@ void np_erpc_error(np_out *out, const np_in *result, const char *reason, const n
     np_out_term(out, &spawn->args);
     np_out_nil(out);
     np_out_nil(out);
+}
+
+void np_erpc_error(np_out *out, const np_in *result, const char *reason, const np_spawn *spawn) {
+    result_begin(out, result, 4, "error");
+    np_out_atom(out, reason);
+    np_erpc_stack(out, spawn);
 }
 
 /* ---- as client ---- */

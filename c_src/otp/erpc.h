@@ -36,6 +36,8 @@ void np_erpc_exit_begin(np_out *out, const np_in *result);
 /* {Res, error, undef, [{M,F,Args,[]}]} and {Res, error, Atom, [{M,F,Args,[]}]}. */
 void np_erpc_undef(np_out *out, const np_in *result, const np_spawn *spawn);
 void np_erpc_error(np_out *out, const np_in *result, const char *reason, const np_spawn *spawn);
+/* [{M,F,Args,[]}]: the stack trace of an error in the call itself. */
+void np_erpc_stack(np_out *out, const np_spawn *spawn);
 
 /* As client: the argument list [Res, M, F, Args] of {erpc, execute_call, 4}; res is any ref of ours. The caller appends
  * the proper list Args... */
