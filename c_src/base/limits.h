@@ -60,7 +60,7 @@
 #define NP_SYN_ENTRIES_MAX    (1u << 26)   /* names, or memberships, of one scope process, of all nodes together */
 #define NP_SYN_NAME_BYTES_MAX (64u << 10)  /* a name or group; worker refs have some 50 */
 #define NP_SYN_META_BYTES_MAX (1u << 20)   /* metadata of one name: it is sent to every node, and kept there */
-#define NP_SYN_SLICE          2000         /* names put into or taken from an ack_sync at a time: about a millisecond */
+#define NP_SYN_SLICE          1000         /* names put into or taken from an ack_sync at a time: about a millisecond */
 #define NP_SYN_RETRY_MIN_MS   20           /* a scope process that died is looked for again after this, doubled ... */
 #define NP_SYN_RETRY_MS       1000         /* ... up to this; a node without the scope is asked as often */
 #define NP_SYN_ACKS_BURST     4            /* discovers of one peer that are answered at once ... */

@@ -11,7 +11,8 @@
 enum {
     CHUNK = NP_SYN_INDEX_CHUNK,
     CHUNK_SHIFT = 6,
-    SHRINK = 4, /* buckets for each item at most, so as many may go with each */
+    GROW = 2,   /* buckets for each item */
+    SHRINK = 8, /* at most; so as many may go with each that goes */
 };
 
 void np_syn_index_init(np_syn_index *index, uint32_t (*hash)(const np_syn_link *link)) {
@@ -115,7 +116,8 @@ int np_syn_index_add(np_syn_index *index, np_syn_link *link) {
             return NP_ENOMEM;
         index->buckets = 1;
     }
-    if (++index->count > index->buckets)
+    index->count++;
+    for (int i = 0; i < GROW && index->buckets < index->count * (uint64_t)GROW; i++)
         split(index);
     push(bucket_at(index, bucket_of(index, index->hash(link))), link);
     return 0;

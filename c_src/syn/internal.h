@@ -41,15 +41,16 @@ typedef struct np_syn_meta {
     uint8_t bytes[];
 } np_syn_meta;
 
-/* A name of a registry, or a process's membership in a group. There are a million of these: mind the size. */
+/* A name of a registry, or a process's membership in a group. There are a million of these: mind the size. What a
+ * look-up touches is at the end, beside the name. */
 struct np_syn_entry {
-    np_syn_link by_key; /* name; or group and pid */
     np_syn_link by_pid;
     np_syn_entry *next, *prev; /* in the origin */
-    np_syn_origin *origin;
     np_syn_meta *meta;
     uint64_t time_ns : 63;
-    uint64_t won : 1;               /* the time is that of a conflict it won */
+    uint64_t won : 1; /* the time is that of a conflict it won */
+    np_syn_origin *origin;
+    np_syn_link by_key;             /* name; or group and pid */
     uint32_t num, serial, creation; /* of the pid */
     uint32_t hash;                  /* of the key */
 };
@@ -90,6 +91,7 @@ typedef struct np_syn_merge {
     bool replaying; /* behind it: what is in the journal */
     bool doubt;     /* this list, or what came before it, may be a left-over of the connection before */
     np_buf message;
+    size_t released; /* of it, to the system */
     np_list list;
 } np_syn_merge;
 

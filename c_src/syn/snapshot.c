@@ -24,6 +24,8 @@
 #include "syn/internal.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum {
     TAG_LIST = 108,
@@ -175,12 +177,7 @@ static void begin(np_syn_node *node, np_in list, np_buf *owner) {
     np_syn_merge *merge = &node->merge;
     np_buf_fini(&merge->message);
     *merge = (np_syn_merge){.running = true, .message = NP_BUF_INIT};
-    int error = np_in_list(&list, &merge->list);
-    NP_ASSERT(error == 0);
-    if (merge->list.bytes) { /* numbers */
-        np_syn_complain(node->scope->syn, NP_SYN_WRONG_ENTRY, node->scope, node->id, list);
-        merge->list.left = 0;
-    }
+    merge->list = (np_list){.rest = list}; /* np_in_list would look for its end, for milliseconds */
     if (owner != NULL) {
         merge->message = *owner;
         np_buf_init(owner);
@@ -260,6 +257,17 @@ static void replay(np_syn_node *node, uint32_t *slice) {
         np_syn_node_start_over(node);
 }
 
+/* Gives back the pages of what has been merged: to free 120 MB at once at the end takes long, too. */
+static void release(np_syn_merge *merge) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)merge->message.data + merge->released + page - 1) & ~(page - 1);
+    uintptr_t to = (uintptr_t)(merge->list.rest.base + merge->list.rest.pos) & ~(page - 1);
+    if (merge->message.data == NULL || to <= from)
+        return;
+    (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    merge->released = to - (uintptr_t)merge->message.data;
+}
+
 static void merge_elements(np_syn_node *node, uint32_t *slice) {
     np_syn_merge *merge = &node->merge;
     np_in element;
@@ -274,6 +282,7 @@ static void merge_elements(np_syn_node *node, uint32_t *slice) {
         }
         np_syn_merge_element(node, element);
     }
+    release(merge);
 }
 
 void np_syn_merge_work(np_syn_node *node, uint32_t *slice) {
