@@ -70,7 +70,7 @@ signal *sim_signal(signal_kind kind, int scope, const np_in *bytes) {
     NP_ASSERT(signal != NULL);
     signal->kind = kind;
     signal->scope = scope;
-    if (bytes != NULL)
+    if (bytes != NULL && !np_in_at_end(bytes))
         NP_ASSERT(np_buf_append(&signal->bytes, bytes->base + bytes->pos, bytes->end - bytes->pos) == 0);
     return signal;
 }

@@ -363,7 +363,7 @@ static void one_process_may_have_many_names(void **state) {
     enum { COUNT = 50000 };
     np_pid p1 = parse_pid(P1);
     for (int i = 0; i < COUNT; i++)
-        assert_int_equal(np_syn_register(w->reg, worker_name(i), &p1, worker_name(i % 7)), 0);
+        assert_int_equal(np_syn_register(w->reg, worker_name(i), &p1, parsef("{m,%d}", i % 7)), 0);
     for (int i = 0; i < COUNT / 2; i++)
         assert_int_equal(np_syn_unregister(w->reg, worker_name(i), &p1), 0);
     np_syn_exited(w->syn, &p1, parse("normal"));
