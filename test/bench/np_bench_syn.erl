@@ -21,7 +21,8 @@ run() ->
     OsPids = maps:from_list([{list_to_atom(K), V} || KV <- string:lexemes(os:getenv("NPB_PIDS"), " "),
                              [K, V] <- [string:split(KV, "=")]]),
     Targets = [target(Name, maps:get(Name, OsPids)) || Name <- [beam, native]],
-    syn(add_node_to_scopes, [[scope(T) || T <- Targets]]),
+    Third = target(memory, maps:get(memory, OsPids)),
+    syn(add_node_to_scopes, [[scope(T) || T <- [Third | Targets]]]),
     [true = net_kernel:hidden_connect_node(maps:get(node, T)) || T <- Targets],
     [meet(T) || T <- Targets],
     Rounds = case quick() of true -> 1; false -> 3 end,
@@ -33,7 +34,9 @@ run() ->
     [fill(T, Names) || T <- Targets],
     Fresh = rounds(fun fresh/2, Targets, Names, Rounds),
     Lookup = rounds(fun lookups/2, Targets, 200000, Rounds),
-    #{bytes := Bytes, worker := WorkerBytes} = memory(lists:last(Targets), Names),
+    true = net_kernel:hidden_connect_node(maps:get(node, Third)),
+    meet(Third),
+    #{bytes := Bytes, worker := WorkerBytes} = memory(Third, 100000),
     print(Remote, Bulk, Fresh, Lookup, Bytes, WorkerBytes, Names).
 
 quick() -> os:getenv("NPB_QUICK") =:= "1".
@@ -41,21 +44,23 @@ quick() -> os:getenv("NPB_QUICK") =:= "1".
 syn(F, Args) -> erlang:apply(?SYN, F, Args).
 
 target(Name, OsPid) ->
-    #{name => Name, os_pid => OsPid, node => list_to_atom("bench_" ++ atom_to_list(Name) ++ "@127.0.0.1"),
-      rss => rss_bytes(OsPid)}.
+    #{name => Name, os_pid => OsPid, node => list_to_atom("bench_" ++ atom_to_list(Name) ++ "@127.0.0.1")}.
 
 scope(#{name := beam}) -> 'Elixir.BenchBeam.Registry';
-scope(#{name := native}) -> 'Elixir.Bench.Registry'.
+scope(#{name := native}) -> 'Elixir.Bench.Registry';
+scope(#{name := memory}) -> 'Elixir.BenchMemory.Registry'.
 
-seen(T) -> syn(registry_count, [scope(T), maps:get(node, T)]).
+%% Nobody else is in that scope; the size of the table costs nothing to ask for.
+seen(T) -> syn(registry_count, [scope(T)]).
 
 %% A native node finds us; of a hidden connection to a BEAM node each has to be told.
-meet(#{name := native, node := Node} = T) ->
-    wait(fun() -> lists:member(Node, syn(subcluster_nodes, [registry, scope(T)])) end);
 meet(#{name := beam, node := Node} = T) ->
     Process = list_to_atom("syn_registry_" ++ atom_to_list(scope(T))),
     {Process, Node} ! {'3.0', discover, whereis(Process)},
-    wait(fun() -> lists:member(Node, syn(subcluster_nodes, [registry, scope(T)])) end).
+    met(T);
+meet(T) -> met(T).
+
+met(#{node := Node} = T) -> wait(fun() -> lists:member(Node, syn(subcluster_nodes, [registry, scope(T)])) end).
 
 wait(Fun) -> case Fun() of true -> ok; false -> timer:sleep(1), wait(Fun) end.
 
@@ -92,40 +97,27 @@ start_one(#{name := beam, node := Node} = T, Id) ->
 start_one(#{name := native, node := Node}, Id) ->
     {ok, _} = gen_server:call({'Elixir.Bench.Server', Node}, {start_worker, Id, []}, 60000).
 
-%% The BEAM starts them all by itself; the native node is sent all requests at once.
+%% Each target starts them all by itself.
 bulk(T, Count) -> until_visible(T, Count, fun(From, To) -> start_all(T, From, To) end).
 
 start_all(#{name := beam, node := Node} = T, From, To) ->
     ok = erpc:call(Node, np_bench_syn_peer, bulk, [scope(T), From, To], infinity);
 start_all(#{name := native, node := Node}, From, To) ->
-    Requests = [gen_server:send_request({'Elixir.Bench.Server', Node}, {start_worker, Id, []})
-                || Id <- lists:seq(From, To)],
-    [{reply, {ok, _}} = gen_server:wait_response(R, 600000) || R <- Requests],
+    {ok, Starter} = gen_server:call({'Elixir.Asker.Server', Node}, {whereis, 1}),
+    [ok = gen_server:call(Starter, {start, 'Elixir.Bench.Server', First, min(To, First + 9999)}, 60000)
+     || First <- lists:seq(From, To, 10000)],
     ok.
 
 until_visible(#{os_pid := OsPid} = T, Count, Fun) ->
     Before = seen(T),
     {From, To} = ids(Count),
-    Process = whereis(list_to_atom("syn_registry_" ++ atom_to_list(scope(T)))),
     Cpu = process_cpu_us(OsPid),
-    Watcher = spawn_link(fun() -> longest_queue(Process, 0) end),
     T0 = erlang:monotonic_time(microsecond),
     Fun(From, To),
     T1 = erlang:monotonic_time(microsecond),
     wait(fun() -> seen(T) =:= Before + Count end),
     T2 = erlang:monotonic_time(microsecond),
-    Watcher ! {longest, self()},
-    Waiting = receive {Watcher, Most} -> Most end,
-    #{rate => Count * 1.0e6 / (T2 - T0), cpu => (process_cpu_us(OsPid) - Cpu) / Count, behind_ms => (T2 - T1) / 1000,
-      waiting => Waiting}.
-
-%% When it is long, what limits the rate is how fast syn on this node takes in what it is told.
-longest_queue(Process, Most) ->
-    receive {longest, From} -> From ! {self(), Most}
-    after 1 ->
-        {message_queue_len, Now} = process_info(Process, message_queue_len),
-        longest_queue(Process, max(Most, Now))
-    end.
+    #{rate => Count * 1.0e6 / (T2 - T0), cpu => (process_cpu_us(OsPid) - Cpu) / Count, behind_ms => (T2 - T1) / 1000}.
 
 fill(T, Names) ->
     case Names - seen(T) of
@@ -179,24 +171,22 @@ lookups(#{name := native, node := Node}, Count) ->
 looking(_, _, 0) -> ok;
 looking(Scope, Name, N) -> _ = syn(lookup, [Scope, Name]), looking(Scope, Name, N - 1).
 
-%% ---- memory of the native node: a name of another node's process (its pid, too, another one each) ----
+%% ---- memory of a native node of its own: a name of another node's process (another one for each), a worker ----
 
-memory(#{os_pid := OsPid, rss := Empty} = T, Names) ->
-    Full = rss_bytes(OsPid),
+memory(#{os_pid := OsPid, node := Node} = T, Names) ->
+    Empty = rss_bytes(OsPid),
     Scope = scope(T),
-    Self = self(),
-    Holders = [spawn_link(fun() ->
-        Pids = [spawn_link(fun() -> receive never -> ok end end) || _ <- lists:seq(1, Names div 10)],
-        [ok = syn(register, [Scope, np_bench_syn_peer:name('Elixir.Bench.Other', {H, I}), P, [{node, node()}]])
-            || {I, P} <- lists:zip(lists:seq(1, Names div 10), Pids)],
-        Self ! {self(), done},
-        receive never -> ok end
-    end) || H <- lists:seq(1, 10)],
-    [receive {H, done} -> ok end || H <- Holders],
-    Process = {list_to_atom("syn_registry_" ++ atom_to_list(Scope)), maps:get(node, T)},
-    Total = syn(registry_count, [Scope]),
-    wait(fun() -> #{entries := N} = sys:get_state(Process), N >= Total end),
-    #{bytes => (rss_bytes(OsPid) - Full) / (Names div 10 * 10), worker => (Full - Empty) / seen(T)}.
+    Pids = [spawn_link(fun() -> receive never -> ok end end) || _ <- lists:seq(1, Names)],
+    [ok = syn(register, [Scope, np_bench_syn_peer:name('Elixir.Bench.Other', I), P, [{node, node()}]])
+        || {I, P} <- lists:zip(lists:seq(1, Names), Pids)],
+    Process = {list_to_atom("syn_registry_" ++ atom_to_list(Scope)), Node},
+    wait(fun() -> #{entries := N} = sys:get_state(Process), N >= Names end),
+    Named = rss_bytes(OsPid),
+    Tag = make_ref(),
+    [{'Elixir.BenchMemory.Server', Node} ! {'$gen_call', {self(), Tag}, {start_worker, I, []}}
+     || I <- lists:seq(1, Names)],
+    [receive {Tag, {ok, _}} -> ok end || _ <- lists:seq(1, Names)],
+    #{bytes => (Named - Empty) / Names, worker => (rss_bytes(OsPid) - Named) / Names}.
 
 rss_bytes(OsPid) ->
     {ok, Status} = file:read_file("/proc/" ++ OsPid ++ "/status"),
@@ -220,7 +210,6 @@ print(#{beam := RB, native := RN}, #{beam := BB, native := BN}, #{beam := FB, na
     row("workers/s until visible, in bulk", rate, BB, BN),
     row("  CPU us of the target per worker", cpu, BB, BN),
     row("  ms from the last reply until the last is visible", behind_ms, BB, BN),
-    row("  messages that waited for it at most", waiting, BB, BN),
     row(io_lib:format("ms until a fresh BEAM node sees ~b names", [Names]), ms, FB, FN),
     row("  CPU ms of the serving node", cpu_ms, FB, FN),
     row("lookups/s in the node", rate, LB, LN),

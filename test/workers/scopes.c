@@ -6,6 +6,7 @@
  *     call {join, Scope, Group, Meta} -> ok | {error, Why}         call {leave, Scope, Group} -> ok | {error, Why}
  *     call {members, Scope, Group} -> [{Pid, Meta}] | {error, Why} call {publish, Scope, Group, Message} -> Count
  *     call {lookups, Scope, Name, N} -> the nanoseconds that N lookups took
+ *     call {start, Server, From, To} -> ok | {error, Why}          has a pool's server here start workers with these ids
  *     call trap -> ok, and exits are trapped                       call {stop, Reason} -> ok, and it ends
  *     call infos -> what it has been sent since the last infos, first to last
  *     call increment -> how many of these there were
@@ -110,6 +111,31 @@ static int answer_members(np_ctx *ctx, const char *scope, const np_out *group, n
     return NP_REPLY;
 }
 
+/* {start, Server, From, To}: gen_server calls whose answers nobody waits for. */
+static int start_workers(np_ctx *ctx, np_in *request, np_out *reply) {
+    char server[NP_ATOM_BYTES_MAX + 1];
+    int64_t from, to;
+    np_in in = *request;
+    if (np_in_tuple_of(&in, 4) < 0 || np_in_match(&in, "start") < 0 || np_in_atom(&in, server, sizeof server) < 0 ||
+        np_in_int64(&in, &from) < 0 || np_in_int64(&in, &to) < 0)
+        return NP_UNHANDLED;
+    int error = 0;
+    for (int64_t id = from; error == 0 && id <= to; id++) {
+        np_out *out = np_build(ctx);
+        np_out_tuple(out, 3);
+        np_out_atom(out, "$gen_call");
+        np_out_tuple(out, 2);
+        np_out_pid(out, np_self(ctx));
+        np_out_atom(out, "started");
+        np_out_tuple(out, 3);
+        np_out_atom(out, "start_worker");
+        np_out_int(out, id);
+        np_out_nil(out);
+        error = np_send_name(ctx, NULL, server, out);
+    }
+    return answer(reply, error);
+}
+
 /* {Op, Scope, Name, ...}: what is behind the scope goes into the builder as it is, but for the number of lookups. */
 static int in_scope(np_ctx *ctx, np_in *request, np_out *reply) {
     char op[32], scope[NP_ATOM_BYTES_MAX + 1];
@@ -177,7 +203,8 @@ static int handle_call(np_ctx *ctx, void *state, const np_caller *caller, np_in 
         np_out_atom(reply, "ok");
         return NP_STOP;
     }
-    return in_scope(ctx, request, reply);
+    int result = start_workers(ctx, request, reply);
+    return result == NP_UNHANDLED ? in_scope(ctx, request, reply) : result;
 }
 
 /* ---- messages ---- */
@@ -218,6 +245,9 @@ static void answer_multi_call(np_ctx *ctx, np_in in) {
 }
 
 static int handle_info(np_ctx *ctx, void *state, np_in *message) {
+    np_in in = *message;
+    if (np_in_tuple_of(&in, 2) == 0 && np_in_match(&in, "started") == 0)
+        return NP_REPLY;
     answer_multi_call(ctx, *message);
     return keep(state, message);
 }
