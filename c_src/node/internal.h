@@ -128,6 +128,7 @@ struct np_node {
     np_buf payload_buf; /* wrapped payloads on their way out */
     np_timer watch;     /* start-up and drain */
     uint64_t drain_by_ms;
+    uint64_t end_by_ms; /* 0: not everything is written yet */
     uint64_t started_ms;
     bool ready;
     bool stopping;

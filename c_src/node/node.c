@@ -18,7 +18,11 @@
 
 #define WHERE "node/node"
 
-enum { WATCH_MS = 20, DRAIN_MS = 5000 };
+enum {
+    WATCH_MS = 20,
+    DRAIN_MS = 5000,
+    END_MS = 1000, /* for the peers to close their end: OTP does so at once */
+};
 
 uint64_t np_node_now(const np_node *node) { return np_loop_now(node->loop); }
 
@@ -210,10 +214,16 @@ static int start(np_node *node) {
 static void watch_drain(np_timer *timer, void *arg) {
     np_node *node = arg;
     uint64_t now = np_node_now(node);
-    if (np_peers_drained(node->peers) || now >= node->drain_by_ms) {
-        if (!np_peers_drained(node->peers))
-            NP_LOG(NP_LOG_WARNING, WHERE, "stopped before everything queued was written", "waited_ms=%u",
-                   (unsigned)node->settings.drain_ms);
+    if (np_peers_drained(node->peers)) {
+        if (node->end_by_ms == 0)
+            node->end_by_ms = now + END_MS;
+        if (np_peers_end(node->peers) || now >= node->end_by_ms) {
+            finish(node, 0);
+            return;
+        }
+    } else if (now >= node->drain_by_ms) {
+        NP_LOG(NP_LOG_WARNING, WHERE, "stopped before everything queued was written", "waited_ms=%u",
+               (unsigned)node->settings.drain_ms);
         finish(node, 0);
         return;
     }

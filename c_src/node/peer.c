@@ -132,7 +132,7 @@ static size_t cut_spans(np_bytes *spans, size_t count) {
 }
 
 void np_peer_flush(np_peer *peer) {
-    if (peer->state != NP_PEER_UP)
+    if (peer->state != NP_PEER_UP || peer->ending)
         return;
     size_t written = 0;
     while (!np_stream_busy(peer->stream)) {
@@ -154,8 +154,18 @@ void np_peer_flush(np_peer *peer) {
     set_watermark(peer);
 }
 
+void np_peer_end(np_peer *peer) {
+    if (peer->state != NP_PEER_UP || peer->ending)
+        return;
+    unpause(peer);
+    peer->ending = true;
+    np_stream_read_watermark(peer->stream, 1);
+    np_stream_write_end(peer->stream);
+}
+
 bool np_peer_drained(const np_peer *peer) {
-    return peer->state != NP_PEER_UP || (np_session_queued(peer->session) == 0 && !np_stream_busy(peer->stream));
+    return peer->state != NP_PEER_UP || peer->ending ||
+           (np_session_queued(peer->session) == 0 && !np_stream_busy(peer->stream));
 }
 
 static void on_written(void *arg, size_t bytes) {
@@ -324,7 +334,7 @@ static void on_data(void *arg, const uint8_t *data, size_t len) {
         data += used;
         len -= used;
     }
-    if (peer->state == NP_PEER_UP && len > 0)
+    if (peer->state == NP_PEER_UP && len > 0 && !peer->ending)
         feed(peer, data, len);
 }
 

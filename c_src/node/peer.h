@@ -63,6 +63,7 @@ struct np_peer {
     uint32_t step;
     bool heard; /* any byte from it */
     bool paused;
+    bool ending; /* nothing more is written, and what comes is dropped */
     uint64_t read_since_ms; /* first bytes since the last pause; UINT64_MAX: none yet */
     uint64_t flags;         /* UP: negotiated */
     uint64_t peer_flags;    /* UP: as the peer announced them */
@@ -100,6 +101,9 @@ const char *np_peer_name(const np_peer *peer);
  * itself.
  */
 void np_peer_flush(np_peer *peer);
+
+/* UP: says no more, and waits for the peer's end of the connection; `closed` follows. Call it when drained. */
+void np_peer_end(np_peer *peer);
 
 /* Nothing is queued or being written. */
 bool np_peer_drained(const np_peer *peer);

@@ -688,7 +688,7 @@ uint16_t np_peers_port(const np_peers *peers) { return peers->port; }
 /* The established connection that still counts; NULL if there is none. */
 static np_peer *live(const np_peers *peers, np_node_id id) {
     const target *t = find(peers, id);
-    return t != NULL && t->up != NULL && t->up->doom == NULL ? t->up : NULL;
+    return t != NULL && t->up != NULL && t->up->doom == NULL && !t->up->ending ? t->up : NULL;
 }
 
 static void doom(np_peers *peers, np_peer *peer, const char *reason, bool flush) {
@@ -779,6 +779,17 @@ bool np_peers_drained(const np_peers *peers) {
         if (peers->by_id[i] != NULL && peers->by_id[i]->up != NULL && !np_peer_drained(peers->by_id[i]->up))
             return false;
     return true;
+}
+
+bool np_peers_end(np_peers *peers) {
+    bool gone = true;
+    for (size_t i = 0; i < peers->by_id_len; i++) {
+        if (peers->by_id[i] == NULL || peers->by_id[i]->up == NULL)
+            continue;
+        np_peer_end(peers->by_id[i]->up);
+        gone = false;
+    }
+    return gone;
 }
 
 np_node_id np_peers_next(const np_peers *peers, uint32_t *at) {

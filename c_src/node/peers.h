@@ -111,6 +111,9 @@ void np_peers_drain(np_peers *peers);
 /* Nothing is queued for any peer any more. */
 bool np_peers_drained(const np_peers *peers);
 
+/* After that: the peers are told the end of each connection, having been told all else. True once all are gone. */
+bool np_peers_end(np_peers *peers);
+
 /* Connected peers: start with *at = 0; 0 at the end. */
 np_node_id np_peers_next(const np_peers *peers, uint32_t *at);
 

@@ -11,8 +11,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum {
     KEEPALIVE_S = 60,
@@ -218,7 +218,14 @@ void np_stream_read_watermark(np_stream *stream, uint32_t bytes) {
     int value = (int)bytes;
     if (stream->sock == NULL || uv_fileno((uv_handle_t *)&stream->sock->tcp, &fd) != 0)
         return;
-    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof(value)); /* only a matter of speed: a failure changes nothing */
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value,
+               sizeof(value)); /* only a matter of speed: a failure changes nothing */
+}
+
+void np_stream_write_end(np_stream *stream) {
+    int fd;
+    if (stream->sock != NULL && uv_fileno((uv_handle_t *)&stream->sock->tcp, &fd) == 0)
+        shutdown(fd, SHUT_WR); /* of a connection that is gone already: nothing */
 }
 
 void np_stream_read_pause(np_stream *stream, bool pause) {

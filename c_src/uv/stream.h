@@ -64,6 +64,12 @@ void np_stream_read_pause(np_stream *stream, bool pause);
  * there already and is enough comes at once. */
 void np_stream_read_watermark(np_stream *stream, uint32_t bytes);
 
+/*
+ * No more is written: the other side reads what there is and then the end, whatever it still sends meanwhile. (A socket
+ * closed with unread bytes in it resets the connection, and the other side may lose what it had not read.)
+ */
+void np_stream_write_end(np_stream *stream);
+
 /* Closes now (what is in flight is lost) and nulls the pointer. */
 void np_stream_close(np_stream **stream);
 
