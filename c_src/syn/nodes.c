@@ -216,8 +216,8 @@ void np_syn_node_down(np_syn_node *node) {
 
 /*
  * A peer may have had our old process in a discover just now and monitor it: the noproc comes behind the ack_sync of
- * the new one, and syn then forgets us though we know it. An ack_sync later, unasked, is what brings us back: syn learns
- * of a node by that, too. And what it did meanwhile we have not heard: its list is asked for again.
+ * the new one, and syn then forgets us though we know it. An ack_sync later, unasked, is what brings us back: syn
+ * learns of a node by that, too. And what it did meanwhile we have not heard: its list is asked for again.
  */
 void np_syn_nodes_restart(np_syn_scope *scope) {
     for (np_syn_node *node = scope->first_node; node != NULL; node = node->next) {

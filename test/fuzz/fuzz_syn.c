@@ -2,8 +2,8 @@
  * The scope processes of a node against any messages. The input is a series of records: a byte that says what happens,
  * two bytes of length, and that many bytes, mostly a term. What is no term is left out, as the border would.
  *
- * Whatever comes: every call is answered once, entries belong to nodes that are connected, what is sent is a valid term,
- * and in the end nothing is left to do.
+ * Whatever comes: every call is answered once, entries belong to nodes that are connected, what is sent is a valid
+ * term, and in the end nothing is left to do.
  */
 #include "base/assert.h"
 #include "base/log.h"

@@ -26,8 +26,8 @@
  *     was given before a connection was cut, a whole ack_sync even, over the next one. Native members see to both; of
  *     two BEAM members one may miss what the other has, or keep what it had. So those are connected anew, once all is
  *     quiet, where a scope process was killed or the connection was cut.
- *   - A mailbox may hold messages of a connection that was cut, an ack_sync even, and a BEAM member takes them after the
- *     next one is up: its view of that member may be wrong until the connection after that.
+ *   - A mailbox may hold messages of a connection that was cut, an ack_sync even, and a BEAM member takes them after
+ *     the next one is up: its view of that member may be wrong until the connection after that.
  *   - Three owners of a name can beat each other for ever: who wins takes a new time and says so, which wins against
  *     what the others said before they heard of it. (Native members say so once a second.) If two BEAM members are
  *     among them such a storm is counted and that seed's history ends.

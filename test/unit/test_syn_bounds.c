@@ -1,6 +1,6 @@
 /*
- * What a scope does under load and from peers that are slow, mad or malicious: long lists in slices, messages that wait,
- * floods, rubbish; and what a name costs.
+ * What a scope does under load and from peers that are slow, mad or malicious: long lists in slices, messages that
+ * wait, floods, rubbish; and what a name costs.
  */
 #include "parse.h"
 #include "syn_world.h"
