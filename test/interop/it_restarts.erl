@@ -243,7 +243,7 @@ connection_reset_mid_message() ->
              spawn(fun() -> catch gen_server:call(P, Big, 5000) end),
              timer:sleep(I * 3),
              erlang:disconnect_node(Node)
-         end || I <- lists:seq(1, 10)],
+         end || I <- lists:seq(1, 4)],
         ok
     end),
     counts(B, Node),
