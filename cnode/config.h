@@ -44,7 +44,7 @@ typedef struct np_config_pool {
     char *worker;        /* pools[].worker, as written: a linked-in type, a plugin's name, or a plugin's file */
     char *worker_file;   /* absolute file of the plugin; NULL: linked in */
     char *worker_module; /* pools[].worker_module: the module atom in refs; default NAME.Worker */
-    np_config_isolation isolation; /* pools[].isolation: inline (the default, and the only one for now) */
+    np_config_isolation isolation; /* pools[].isolation: inline, the default and the only one */
     uint32_t segments;             /* pools[].segments: default 1 */
     np_config_value *start;        /* pools[].start: ids started with the node, each once */
     size_t start_count;

@@ -41,6 +41,21 @@ static void pair(np_out *out, const char *key, uint64_t value) {
     np_out_uint(out, value);
 }
 
+/* The length of a list whose elements are all known keys. NP_EINVAL. */
+static int count_keys(np_in in, const char *(*known)(np_in *element)) {
+    np_list list;
+    np_in element;
+    int count = 0;
+    if (np_in_list(&in, &list) < 0)
+        return NP_EINVAL;
+    while (np_list_next(&list, &element)) {
+        if (known(&element) == NULL)
+            return NP_EINVAL;
+        count++;
+    }
+    return count;
+}
+
 /* ---- memory ---- */
 
 static uint64_t resident_bytes(void) {
@@ -98,16 +113,10 @@ static int erlang_memory_1(const request *req) {
     }
     np_list list;
     np_in element;
-    np_in walk = in;
-    uint32_t count = 0;
-    if (np_in_list(&walk, &list) < 0)
-        return NP_EINVAL;
-    while (np_list_next(&list, &element)) {
-        if (memory_key(&element) == NULL)
-            return NP_EINVAL;
-        count++;
-    }
-    np_out_list(req->out, count);
+    int count = count_keys(in, memory_key);
+    if (count < 0)
+        return count;
+    np_out_list(req->out, (uint32_t)count);
     np_in_list(&in, &list);
     while (np_list_next(&list, &element)) {
         key = memory_key(&element);
@@ -124,7 +133,7 @@ static int erlang_node_0(const request *req) {
     return 0;
 }
 
-void np_functions_nodes(np_node *node, np_out *out, bool visible, bool hidden, bool self) {
+static void nodes_term(np_node *node, np_out *out, bool visible, bool hidden, bool self) {
     uint32_t count = 0;
     for (int pass = 0; pass < 2; pass++) {
         uint32_t at = 0;
@@ -148,7 +157,7 @@ void np_functions_nodes(np_node *node, np_out *out, bool visible, bool hidden, b
 }
 
 static int erlang_nodes_0(const request *req) {
-    np_functions_nodes(req->node, req->out, true, false, false);
+    nodes_term(req->node, req->out, true, false, false);
     return 0;
 }
 
@@ -184,7 +193,7 @@ static int erlang_nodes_1(const request *req) {
     } else if (node_kind(&in, &visible, &hidden, &self) < 0) {
         return NP_EINVAL;
     }
-    np_functions_nodes(req->node, req->out, visible, hidden, self);
+    nodes_term(req->node, req->out, visible, hidden, self);
     return 0;
 }
 
@@ -393,16 +402,10 @@ static int erlang_process_info_2(const request *req) {
     }
     np_list list;
     np_in element;
-    np_in walk = in;
-    uint32_t count = 0;
-    if (np_in_list(&walk, &list) < 0)
-        return NP_EINVAL;
-    while (np_list_next(&list, &element)) {
-        if (info_key(&element) == NULL)
-            return NP_EINVAL;
-        count++;
-    }
-    np_out_list(req->out, count);
+    int count = count_keys(in, info_key);
+    if (count < 0)
+        return count;
+    np_out_list(req->out, (uint32_t)count);
     np_in_list(&in, &list);
     while (np_list_next(&list, &element))
         info_item(req, &pid, &info, info_key(&element));

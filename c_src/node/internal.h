@@ -204,7 +204,6 @@ np_rpc *np_rpc_later(np_rpc *rpc);
 void np_rpc_finish(np_node *node, np_rpc *rpc, int status, np_in value);
 /* The node's counters as one map: native_pool:stats(). */
 void np_functions_stats(np_node *node, np_out *out);
-void np_functions_nodes(np_node *node, np_out *out, bool visible, bool hidden, bool self);
 
 /* ---- kernel.c ---- */
 

@@ -63,11 +63,13 @@ static void owned(void **state) {
     }
     /* refused: still the caller's */
     np_buf payload = NP_BUF_INIT;
-    np_control control = make_send(&payload, 5, 9, 100000000);
-    int error = np_session_send_owned(a.s, &control, NP_SEND_NORMAL, &payload);
-    assert_true(error == NP_EOVERLOAD || error == NP_ELIMIT || error == 0);
-    assert_int_equal(np_buf_len(&payload) == 0, error == 0);
+    np_control control = make_send(&payload, 5, 9, NP_OUT_HARD_BYTES);
+    assert_int_equal(np_session_send_owned(a.s, &control, NP_SEND_NORMAL, &payload), NP_ELIMIT);
+    assert_true(np_buf_len(&payload) > NP_OUT_HARD_BYTES);
     np_buf_fini(&payload);
+    control = make_send(&payload, 5, 10, 3 * NP_FRAGMENT_BYTES); /* taken and never sent: owner_close frees it */
+    assert_int_equal(np_session_send_owned(a.s, &control, NP_SEND_NORMAL, &payload), 0);
+    assert_int_equal(np_buf_len(&payload), 0);
     owner_close(&a); /* frees what it took, also unsent */
     owner_close(&b);
 }
